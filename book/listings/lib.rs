@@ -1,0 +1,15 @@
+//! The listings of the book. The chapters include them from here, between `ANCHOR` comments, and the tests run them.
+#![cfg(test)]
+
+mod first_layer;
+mod selective_scan;
+
+use burn::tensor::{Device, Distribution, Tensor};
+
+fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+}
+
+fn largest_difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+    (a - b).abs().max().into_scalar()
+}

@@ -1,0 +1,68 @@
+//! Everything that can be wrong with what the user gave us.
+
+use std::path::{Path, PathBuf};
+
+/// An error that ends the program with exit code 2 and this text on one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("the text {path} is empty")]
+    EmptyText { path: PathBuf },
+    #[error("the text {path} is too short: {part} has {bytes} bytes, at least {needed} are needed")]
+    ShortText { path: PathBuf, part: &'static str, bytes: usize, needed: usize },
+    #[error("the text {path} is not the one that the model was trained on: choose a text with --file")]
+    OtherText { path: PathBuf },
+    #[error("--{flag} {given}: expected {expected}")]
+    Flag { flag: &'static str, given: String, expected: String },
+    #[error("the model cannot be built: {0}")]
+    Model(#[from] mamba_blocks::ConfigError),
+    #[error("the blocks have {parameters} parameters, expected at most {most}: lower --d-model or --n-layer")]
+    ModelTooLarge { parameters: u128, most: u128 },
+    #[error("the model cannot write: {0}")]
+    Generation(#[from] mamba_blocks::GenerationError),
+    #[error("unknown device `{name}`; this build has {available}")]
+    UnknownDevice { name: String, available: String },
+    #[error("device `{name}` is not compiled in; this build has {available} (build with `--features {name}`)")]
+    DeviceNotCompiled { name: String, available: String },
+    #[error("device `{name}` does not start: {reason}")]
+    DeviceStart { name: String, reason: String },
+    #[error("no checkpoint in {path}")]
+    NoCheckpoint { path: PathBuf },
+    #[error("{path} is not a checkpoint of this program: {reason}")]
+    ForeignCheckpoint { path: PathBuf, reason: String },
+    #[error("the checkpoint file {path} is damaged: {reason}")]
+    DamagedCheckpoint { path: PathBuf, reason: String },
+    #[error("{path} holds a model with a vocabulary of {found}, expected {expected} (one for each byte)")]
+    Vocabulary { path: PathBuf, found: usize, expected: usize },
+    #[error("--{flag} {given} conflicts with {stored} of the checkpoint in {path}")]
+    Conflict { flag: String, given: String, stored: String, path: PathBuf },
+    #[error("{path} already holds a run: add --resume to continue it, --overwrite to replace it")]
+    RunExists { path: PathBuf },
+    #[error("the prompt is empty: at least one byte is needed")]
+    EmptyPrompt,
+    #[error("training diverged at step {step} (loss {loss}): lower --lr or --clip")]
+    Diverged { step: usize, loss: f32 },
+    #[error("no learning-rate schedule: {0}")]
+    Schedule(String),
+    #[error("cannot draw the loss curve: {0}")]
+    Plot(String),
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Interrupt(#[from] ctrlc::Error),
+}
+
+impl Error {
+    /// An input file or folder that cannot be read.
+    pub fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        |source| Self::Read { path, source }
+    }
+
+    /// An output file or folder that cannot be written.
+    pub fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        |source| Self::Write { path, source }
+    }
+}

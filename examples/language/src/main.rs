@@ -1,0 +1,83 @@
+//! A byte-level Mamba language model on real text: `train`, `generate`, `eval` and `info`.
+
+mod checkpoint;
+mod clip;
+mod data;
+mod device;
+mod error;
+mod eval;
+mod files;
+mod generate;
+mod history;
+mod info;
+mod plot;
+mod schedule;
+mod settings;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use error::Error;
+use train::Outcome;
+
+/// Exit code for everything that is wrong with what the user gave.
+const BAD_INPUT: u8 = 2;
+/// Exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// A byte-level Mamba language model.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Where to compute: flex, ndarray, wgpu, vulkan, metal, webgpu, cuda or rocm, as far as compiled in
+    #[arg(long, global = true, default_value = device::default_name())]
+    device: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::TrainArgs),
+    Generate(generate::GenerateArgs),
+    Eval(eval::EvalArgs),
+    Info(info::InfoArgs),
+}
+
+fn main() -> ExitCode {
+    let parsed = Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(help) if !help.use_stderr() || help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            help.exit()
+        }
+        // Of clap's message, the first paragraph says what is wrong; help tells the rest.
+        Err(error) => return refuse(error.to_string().split("\n\n").next().unwrap_or_default()),
+    };
+    match run(cli, &matches) {
+        Ok(Outcome::Finished) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(error) => refuse(&format!("error: {error}")),
+    }
+}
+
+fn run(cli: Cli, matches: &ArgMatches) -> Result<Outcome, Error> {
+    let device = device::open(&cli.device)?;
+    let typed = matches.subcommand().map_or(matches, |(_, typed)| typed);
+    match cli.command {
+        Command::Train(args) => return train::train(args, typed, &device),
+        Command::Generate(args) => generate::generate(&args, &device)?,
+        Command::Eval(args) => eval::eval(&args, &device)?,
+        Command::Info(args) => info::info(&args, typed, &device)?,
+    }
+    Ok(Outcome::Finished)
+}
+
+/// One line on stderr.
+fn refuse(message: &str) -> ExitCode {
+    eprintln!("{}", message.split_whitespace().collect::<Vec<_>>().join(" "));
+    ExitCode::from(BAD_INPUT)
+}

@@ -1,0 +1,198 @@
+//! The Mamba-1 mixer (Gu & Dao 2023, figure 3 and algorithm 2).
+
+mod config;
+
+pub use config::{DtInit, MambaConfig};
+
+use crate::precision::at_least_f32;
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::nn::conv::Conv1d;
+use burn::tensor::module::linear;
+use burn::tensor::{Bool, DType, Device, Tensor};
+use mamba_core::{CausalConv1dOptions, Direction, ScanOrder, SelectiveScanOptions, causal_conv1d, selective_scan};
+
+/// The Mamba-1 mixer: a gated, selective state space layer over `[batch, length, d_model]`.
+///
+/// Made by [`MambaConfig`]. `d_inner = expand * d_model`.
+#[derive(Module, Debug)]
+pub struct Mamba {
+    /// From `d_model` to `[x, z]`, `2 * d_inner`.
+    pub in_proj: Linear,
+    /// The parameters of the causal depthwise convolution over `x`: weight `[d_inner, 1, d_conv]`, bias `[d_inner]`.
+    pub conv1d: Conv1d,
+    /// From `d_inner` to `[dt, b, c]`, `dt_rank + 2 * d_state`.
+    pub x_proj: Linear,
+    /// From `dt_rank` to `d_inner`; its bias is added inside the scan.
+    pub dt_proj: Linear,
+    /// `a = -exp(a_log)`: `[d_inner, d_state]`.
+    pub a_log: Param<Tensor<2>>,
+    /// The skip connection: `[d_inner]`.
+    pub d: Param<Tensor<1>>,
+    /// From `d_inner` to `d_model`.
+    pub out_proj: Linear,
+}
+
+/// What a [`Mamba`] mixer remembers of the tokens that it has seen.
+#[derive(Clone, Debug)]
+pub struct MambaState {
+    /// The last `d_conv - 1` inputs of the convolution, newest last: `[batch, d_conv - 1, d_inner]`.
+    pub conv: Tensor<3>,
+    /// The state of the scan: `[batch, d_inner, d_state]`, f32.
+    pub ssm: Tensor<3>,
+}
+
+/// The optional arguments of [`Mamba::forward_with`]; they reach the convolution and the scan alike.
+#[derive(Clone, Debug, Default)]
+pub struct MambaOptions {
+    state: Option<MambaState>,
+    reset: Option<Tensor<2, Bool>>,
+    order: Option<ScanOrder>,
+    direction: Direction,
+}
+
+impl MambaOptions {
+    /// Through the tokens in their order, from an empty state.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Goes on from `state`. Gradients flow through it.
+    pub fn with_state(mut self, state: MambaState) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Nothing before a token whose entry is true is seen from it on: `[batch, length]` (packed sequences).
+    pub fn with_reset(mut self, reset: Tensor<2, Bool>) -> Self {
+        self.reset = Some(reset);
+        self
+    }
+
+    /// The order or orders in which the tokens are visited.
+    pub fn with_order(mut self, order: ScanOrder) -> Self {
+        self.order = Some(order);
+        self
+    }
+
+    /// From which end the tokens (or the steps of the order) are visited.
+    pub fn with_direction(mut self, direction: Direction) -> Self {
+        self.direction = direction;
+        self
+    }
+
+    /// The same for each of the two operators.
+    fn split(self) -> (CausalConv1dOptions, SelectiveScanOptions) {
+        let mut conv = CausalConv1dOptions::new().with_direction(self.direction);
+        let mut scan = SelectiveScanOptions::new().with_direction(self.direction);
+        if let Some(state) = self.state {
+            conv = conv.with_initial_state(state.conv);
+            scan = scan.with_initial_state(state.ssm);
+        }
+        if let Some(reset) = self.reset {
+            conv = conv.with_reset(reset.clone());
+            scan = scan.with_reset(reset);
+        }
+        if let Some(order) = self.order {
+            conv = conv.with_order(order.clone());
+            scan = scan.with_order(order);
+        }
+        (conv, scan)
+    }
+}
+
+impl Mamba {
+    /// Mixes `[batch, length, d_model]` into the same shape; a token sees itself and those before it.
+    ///
+    /// # Panics
+    /// If the input's last dimension is not `d_model`, or a dimension is zero.
+    pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        self.forward_with(input, MambaOptions::new()).0
+    }
+
+    /// As [`forward`](Self::forward), from `state`; returns the state after the last token.
+    ///
+    /// A sequence in pieces, each with the state of the piece before it, gives what the whole does.
+    pub fn forward_with_state(&self, input: Tensor<3>, state: MambaState) -> (Tensor<3>, MambaState) {
+        self.forward_with(input, MambaOptions::new().with_state(state))
+    }
+
+    /// One token, `[batch, d_model]`: [`forward_with_state`](Self::forward_with_state) of length one.
+    pub fn step(&self, input: Tensor<2>, state: MambaState) -> (Tensor<2>, MambaState) {
+        let (output, state) = self.forward_with_state(input.unsqueeze_dim(1), state);
+        (output.squeeze_dim(1), state)
+    }
+
+    /// The state before the first token of `batch` sequences.
+    pub fn init_state(&self, batch: usize, device: &Device) -> MambaState {
+        let [d_inner, d_state] = self.a_log.dims();
+        let [_, _, d_conv] = self.conv1d.weight.dims();
+        MambaState {
+            conv: Tensor::zeros([batch, d_conv - 1, d_inner], (device, self.conv1d.weight.dtype())),
+            ssm: Tensor::zeros([batch, d_inner, d_state], (device, DType::F32)),
+        }
+    }
+
+    /// As [`forward`](Self::forward), with options; returns the state after the last token as well.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward), or if an option does not fit the input.
+    pub fn forward_with(&self, input: Tensor<3>, options: MambaOptions) -> (Tensor<3>, MambaState) {
+        self.check(&input);
+        let [_, d_state] = self.a_log.dims();
+        let [dt_rank, _] = self.dt_proj.weight.dims();
+        let (mut conv, mut scan) = options.split();
+
+        let (x, z) = self.project_in(input);
+
+        conv = conv.with_silu(true);
+        if let Some(bias) = &self.conv1d.bias {
+            conv = conv.with_bias(bias.val());
+        }
+        let conv = causal_conv1d(x, self.conv1d.weight.val().squeeze_dim(1), conv);
+        let x = conv.y;
+
+        let dt_b_c = self.x_proj.forward(x.clone());
+        let dt = dt_b_c.clone().narrow(2, 0, dt_rank);
+        // One group: every channel reads the same b and c.
+        let b_c = dt_b_c.unsqueeze_dim::<4>(2);
+        let b = b_c.clone().narrow(3, dt_rank, d_state);
+        let c = b_c.narrow(3, dt_rank + d_state, d_state);
+        let a = at_least_f32(self.a_log.val()).exp().neg();
+
+        // The bias of dt_proj is added inside the scan, in f32.
+        let delta = linear(dt, self.dt_proj.weight.val(), None);
+        if let Some(bias) = &self.dt_proj.bias {
+            scan = scan.with_delta_bias(bias.val());
+        }
+        let scan = selective_scan(x, delta, a, b, c, scan.with_delta_softplus(true).with_d(self.d.val()).with_z(z));
+
+        (self.out_proj.forward(scan.y), MambaState { conv: conv.final_state, ssm: scan.final_state })
+    }
+
+    /// The halves `x` and `z` of `in_proj`, `[batch, length, d_inner]` each.
+    fn project_in(&self, input: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+        let [d_inner, _] = self.a_log.dims();
+        if input.is_autodiff() {
+            // The gradient of a slice is padded to the whole: cheap for the weight, not for every token.
+            let half = |start| {
+                let bias = self.in_proj.bias.as_ref().map(|bias| bias.val().narrow(0, start, d_inner));
+                linear(input.clone(), self.in_proj.weight.val().narrow(1, start, d_inner), bias)
+            };
+            (half(0), half(d_inner))
+        } else {
+            let xz = self.in_proj.forward(input);
+            (xz.clone().narrow(2, 0, d_inner), xz.narrow(2, d_inner, d_inner))
+        }
+    }
+
+    fn check(&self, input: &Tensor<3>) {
+        let [batch, length, d_model] = input.dims();
+        let [expected, _] = self.in_proj.weight.dims();
+        assert!(
+            batch > 0 && length > 0 && d_model == expected,
+            "Mamba: the input has shape {:?}, expected [batch, length, {expected}] with neither batch nor length 0",
+            input.dims()
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! Text generation.
+
+use crate::random_tokens;
+use burn::tensor::{Device, Int, Tensor};
+use mamba_blocks::{GenerationConfig, GenerationError, MambaLm, MambaLmConfig, Sampling};
+use std::ops::ControlFlow;
+
+/// 11 tokens, 16 with padding; the large embedding makes its choices clear.
+fn model(device: &Device) -> MambaLm {
+    MambaLmConfig::new(11, 16, 2).with_d_state(4).with_initializer_range(1.0).init(device)
+}
+
+fn generate(model: &MambaLm, prompt: &Tensor<2, Int>, config: &GenerationConfig) -> Vec<Vec<u32>> {
+    model.generate(prompt.clone(), config, |_| ControlFlow::Continue(())).unwrap()
+}
+
+fn sampled(temperature: f64, top_k: Option<usize>, top_p: Option<f64>) -> Sampling {
+    Sampling::TopKTopP { temperature, top_k, top_p }
+}
+
+#[test]
+fn greedy_tokens_are_the_largest_logits_of_the_forward_pass() {
+    let device = Device::default();
+    let model = model(&device);
+    let prompt = random_tokens([2, 5], 11, &device);
+    let rows = generate(&model, &prompt, &GenerationConfig::new(6));
+    assert_eq!(rows, generate(&model, &prompt, &GenerationConfig::new(6)));
+
+    let mut tokens = prompt;
+    let mut expected = vec![Vec::new(); 2];
+    for _ in 0..6 {
+        let [_, length] = tokens.dims();
+        let logits = model.forward(tokens.clone()).narrow(1, length - 1, 1).narrow(2, 0, 11);
+        let next: Tensor<2, Int> = logits.argmax(2).squeeze_dim(2);
+        for (row, token) in expected.iter_mut().zip(next.to_data().iter::<u32>()) {
+            row.push(token);
+        }
+        tokens = Tensor::cat(vec![tokens, next], 1);
+    }
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn a_seed_gives_the_same_tokens_again_and_another_seed_others() {
+    let device = Device::default();
+    let model = model(&device);
+    let prompt = random_tokens([1, 4], 11, &device);
+    let config = GenerationConfig::new(40).with_sampling(sampled(20.0, None, None)).with_seed(7);
+    let rows = generate(&model, &prompt, &config);
+    assert_eq!(rows, generate(&model, &prompt, &config));
+    assert_ne!(rows, generate(&model, &prompt, &config.with_seed(8)));
+}
+
+#[test]
+fn a_row_does_not_depend_on_the_others() {
+    let device = Device::default();
+    let model = model(&device);
+    let prompt = random_tokens([3, 4], 11, &device);
+    let config = GenerationConfig::new(12).with_sampling(sampled(3.0, None, None)).with_seed(5);
+    let rows = generate(&model, &prompt, &config);
+    for (row, tokens) in rows.into_iter().enumerate() {
+        let alone = generate(&model, &prompt.clone().narrow(0, row, 1), &config.clone().with_seed(5 + row as u64));
+        assert_eq!(alone, vec![tokens]);
+    }
+}
+
+#[test]
+fn keeping_one_token_is_greedy() {
+    let device = Device::default();
+    let model = model(&device);
+    let prompt = random_tokens([2, 4], 11, &device);
+    let greedy = generate(&model, &prompt, &GenerationConfig::new(10));
+    for sampling in [sampled(5.0, Some(1), None), sampled(5.0, None, Some(1e-9)), sampled(1e-6, None, None)] {
+        assert_eq!(greedy, generate(&model, &prompt, &GenerationConfig::new(10).with_sampling(sampling)));
+    }
+}
+
+#[test]
+fn padding_is_never_chosen() {
+    let device = Device::default();
+    let mut model = model(&device);
+    // Without the norm's weight all logits are equal, so that a flat draw reaches every token there is.
+    model.norm_f.gamma = model.norm_f.gamma.map(|gamma| gamma.zeros_like());
+    let config = GenerationConfig::new(300).with_sampling(sampled(1.0, None, None));
+    let rows = generate(&model, &random_tokens([1, 2], 11, &device), &config);
+    let mut seen = [false; 11];
+    rows[0].iter().for_each(|&token| seen[token as usize] = true);
+    assert_eq!(seen, [true; 11]);
+}
+
+#[test]
+fn the_callback_gets_every_step_and_may_stop() {
+    let device = Device::default();
+    let model = model(&device);
+    let prompt = random_tokens([2, 3], 11, &device);
+    let mut steps = Vec::new();
+    let rows = model.generate(prompt.clone(), &GenerationConfig::new(10), |tokens| {
+        steps.push(tokens.to_vec());
+        if steps.len() == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let expected = generate(&model, &prompt, &GenerationConfig::new(4));
+    assert_eq!(rows.unwrap(), expected);
+    let streamed: Vec<Vec<u32>> = (0..2).map(|row| steps.iter().map(|step| step[row]).collect()).collect();
+    assert_eq!(streamed, expected);
+}
+
+#[test]
+fn a_row_ends_with_the_stop_token() {
+    let device = Device::default();
+    let model = model(&device);
+    let prompt = random_tokens([4, 3], 11, &device);
+    let flat = GenerationConfig::new(60).with_sampling(sampled(50.0, None, None));
+    let free = generate(&model, &prompt, &flat);
+    let stop = 3;
+    let mut last = Vec::new();
+    let ended = model.generate(prompt, &flat.with_stop_token(Some(stop)), |tokens| {
+        last = tokens.to_vec();
+        ControlFlow::Continue(())
+    });
+    for (row, free) in ended.unwrap().into_iter().zip(free) {
+        let end = free.iter().position(|&token| token == stop).map_or(free.len(), |at| at + 1);
+        assert_eq!(row, free[..end]);
+    }
+    assert_eq!(last.len(), 4);
+}
+
+#[test]
+fn no_new_tokens_is_no_work() {
+    let device = Device::default();
+    let rows = generate(&model(&device), &random_tokens([2, 3], 11, &device), &GenerationConfig::new(0));
+    assert_eq!(rows, vec![Vec::<u32>::new(); 2]);
+}
+
+#[test]
+fn a_long_prompt_is_read_in_pieces_and_nothing_is_tracked() {
+    let device = Device::default().autodiff();
+    let model = model(&device);
+    let prompt = random_tokens([1, 2100], 11, &device);
+    let rows = generate(&model, &prompt, &GenerationConfig::new(1));
+    let logits = model.forward(prompt).narrow(1, 2099, 1).narrow(2, 0, 11);
+    assert_eq!(rows[0][0], logits.argmax(2).into_scalar::<u32>());
+}
+
+#[test]
+fn prompts_and_settings_that_cannot_be_used_are_refused() {
+    let device = Device::default();
+    let model = model(&device);
+    let refused = |prompt: Tensor<2, Int>, config: GenerationConfig| {
+        model.generate(prompt, &config, |_| panic!("nothing is generated")).unwrap_err()
+    };
+    let prompt = || Tensor::<2, Int>::from_ints([[1, 2], [3, 4]], &device);
+    let config = GenerationConfig::new(3);
+
+    let empty = refused(Tensor::empty([2, 0], &device), config.clone());
+    assert_eq!(empty, GenerationError::EmptyPrompt { batch: 2, length: 0 });
+    for token in [11, 15, -1] {
+        let error = refused(Tensor::from_ints([[1, 2], [3, token]], &device), config.clone());
+        let expected = GenerationError::PromptToken { row: 1, position: 1, token: token.into(), vocab_size: 11 };
+        assert_eq!(error, expected);
+    }
+    let error = refused(prompt(), config.clone().with_stop_token(Some(11)));
+    assert_eq!(error, GenerationError::StopToken { token: 11, vocab_size: 11 });
+
+    let with = |sampling| refused(prompt(), config.clone().with_sampling(sampling));
+    for temperature in [0.0, -1.0, f64::INFINITY] {
+        assert_eq!(with(sampled(temperature, None, None)), GenerationError::Temperature(temperature));
+    }
+    assert!(matches!(with(sampled(f64::NAN, None, None)), GenerationError::Temperature(_)));
+    assert_eq!(with(sampled(1.0, Some(0), None)), GenerationError::TopK);
+    for top_p in [0.0, 1.5, -0.1] {
+        assert_eq!(with(sampled(1.0, None, Some(top_p))), GenerationError::TopP(top_p));
+    }
+}
+
+#[test]
+fn a_broken_model_is_told_from_a_token() {
+    let device = Device::default();
+    let mut model = model(&device);
+    model.norm_f.gamma = model.norm_f.gamma.map(|gamma| gamma.mul_scalar(f32::NAN));
+    let error = model
+        .generate(random_tokens([1, 2], 11, &device), &GenerationConfig::new(3), |_| panic!("nothing is generated"));
+    assert_eq!(error.unwrap_err(), GenerationError::NotFinite { row: 0, tokens: 0 });
+}

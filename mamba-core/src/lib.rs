@@ -1,0 +1,35 @@
+//! Operators of selective state space models, for every device that Burn runs on.
+//!
+//! Each operator is a function on [`burn::tensor::Tensor`]s with a custom gradient:
+//!
+//! | operator | source | what it is |
+//! |---|---|---|
+//! | [`selective_scan()`] | Gu & Dao 2023, section 3 | the recurrence of Mamba-1 with its skip and gate |
+//! | [`causal_conv1d()`] | Gu & Dao 2023, section 3.4 | the short depthwise convolution before it |
+//! | [`selective_state_update()`] | the same recurrence | one step of decoding |
+//!
+//! Every operator folder has the same rooms: `mod.rs` (the function, its arguments and checks), `reference.rs` (plain
+//! tensor operations: the oracle), `backend.rs` (the extension trait), `autodiff.rs` (the backward node), `cpu.rs`
+//! (Flex and NdArray) and `cube/` (one CubeCL kernel for CUDA, ROCm, Vulkan, Metal and WebGPU). Devices without a
+//! kernel of ours run the reference.
+//!
+//! # Features
+//! `flex` (default), `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `fusion` and `autotune` are
+//! Burn's own features of these names.
+
+#![cfg_attr(feature = "ndarray", allow(deprecated, reason = "NdArray is supported for as long as Burn has it"))]
+
+mod backend;
+mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
+mod order;
+
+pub mod causal_conv1d;
+pub mod selective_scan;
+pub mod selective_state_update;
+
+pub use causal_conv1d::{CausalConv1dOptions, CausalConv1dOutput, causal_conv1d, causal_conv1d_step};
+pub use order::{Direction, OrderError, ScanOrder};
+pub use selective_scan::{SelectiveScanOptions, SelectiveScanOutput, selective_scan};
+pub use selective_state_update::{SelectiveStateUpdateOptions, selective_state_update};

@@ -1,0 +1,155 @@
+//! The extension trait: what a backend implements.
+
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Autodiff, Backend, ExtensionType, backend_extension};
+
+/// The arguments of the scan, complete: what the caller left out is zero here.
+#[derive(ExtensionType, Clone, Debug)]
+#[extension_type(fusion: cfg(feature = "fusion"))]
+pub struct ScanInputs<B: Backend> {
+    /// `[batch, length, d_inner or d_inner / n_orders]`
+    pub u: FloatTensor<B>,
+    /// `[batch, length, d_inner]`
+    pub delta: FloatTensor<B>,
+    /// `[d_inner, d_state]`, f32
+    pub a: FloatTensor<B>,
+    /// `[batch, length, n_groups, d_state]`
+    pub b: FloatTensor<B>,
+    /// `[batch, length, n_groups, d_state]`
+    pub c: FloatTensor<B>,
+    /// `[d_inner]`, f32
+    pub d: FloatTensor<B>,
+    /// `[d_inner]`, f32
+    pub delta_bias: FloatTensor<B>,
+    /// `[batch, d_inner, d_state]`, f32
+    pub initial_state: FloatTensor<B>,
+    /// The output gate.
+    #[extension_type]
+    pub gate: Gate<B>,
+    /// The tokens' order and resets.
+    #[extension_type]
+    pub path: Path<B>,
+}
+
+/// The output gate.
+#[derive(ExtensionType, Clone, Debug)]
+#[extension_type(fusion: cfg(feature = "fusion"))]
+pub enum Gate<B: Backend> {
+    /// The output is not gated.
+    None,
+    /// `silu(z)`, `z`: `[batch, length, d_inner]`
+    Silu(FloatTensor<B>),
+}
+
+/// The order in which tokens are visited.
+#[derive(ExtensionType, Clone, Debug)]
+#[extension_type(fusion: cfg(feature = "fusion"))]
+pub enum Path<B: Backend> {
+    /// In their own order, without resets.
+    Straight,
+    /// `[1 or batch, 1 or n_orders, length]`, entries `2 * place + reset`.
+    Steps(IntTensor<B>),
+}
+
+impl<B: Backend, C: CheckpointStrategy> Path<Autodiff<B, C>> {
+    /// The same for the backend inside autodiff.
+    pub(crate) fn into_inner(self) -> Path<B> {
+        match self {
+            Path::Straight => Path::Straight,
+            Path::Steps(steps) => Path::Steps(steps),
+        }
+    }
+}
+
+/// The gradients of the float arguments.
+#[derive(ExtensionType, Clone, Debug)]
+#[extension_type(fusion: cfg(feature = "fusion"))]
+pub struct ScanGrads<B: Backend> {
+    pub u: FloatTensor<B>,
+    pub delta: FloatTensor<B>,
+    pub a: FloatTensor<B>,
+    pub b: FloatTensor<B>,
+    pub c: FloatTensor<B>,
+    pub d: FloatTensor<B>,
+    pub delta_bias: FloatTensor<B>,
+    pub initial_state: FloatTensor<B>,
+    #[extension_type]
+    pub gate: Gate<B>,
+}
+
+/// The arguments that are not tensors.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanConfig {
+    /// Whether delta goes through a softplus.
+    pub delta_softplus: bool,
+    /// Whether the path is walked from its end.
+    pub reverse: bool,
+    /// Tokens between two saved states.
+    pub chunk: usize,
+}
+
+/// The selective scan of a backend.
+#[backend_extension(
+    Autodiff,
+    Fusion: cfg(feature = "fusion"),
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+)]
+pub trait SelectiveScanBackend: Backend {
+    /// Returns `y`, the final state, and the states before every chunk `[batch, n_chunks, d_inner, d_state]`.
+    #[fusion(meta = meta::scan)]
+    fn selective_scan(
+        #[extension_type] inputs: ScanInputs<Self>,
+        config: ScanConfig,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradients of the inputs from those of `y` and of the final state.
+    #[fusion(meta = meta::backward)]
+    fn selective_scan_backward(
+        #[extension_type] inputs: ScanInputs<Self>,
+        chunk_states: FloatTensor<Self>,
+        grad_y: FloatTensor<Self>,
+        grad_final_state: FloatTensor<Self>,
+        config: ScanConfig,
+    ) -> ScanGrads<Self>;
+}
+
+/// Shapes and dtypes of the outputs, for fusion.
+#[cfg(feature = "fusion")]
+mod meta {
+    use super::{GateMetadata, ScanConfig, ScanGradsMetadata, ScanInputsMetadata};
+    use burn::backend::fusion::custom::TensorSpec;
+
+    pub(super) fn scan(inputs: &ScanInputsMetadata, config: &ScanConfig) -> (TensorSpec, TensorSpec, TensorSpec) {
+        let state = inputs.initial_state.clone();
+        let [batch, d_inner, d_state] = state.shape.dims();
+        let [_, length, _] = inputs.delta.shape.dims();
+        let chunk_states = [batch, length.div_ceil(config.chunk), d_inner, d_state];
+        (inputs.delta.clone(), state.clone(), TensorSpec::new(chunk_states.into(), state.dtype))
+    }
+
+    pub(super) fn backward(
+        inputs: &ScanInputsMetadata,
+        _chunk_states: &TensorSpec,
+        _grad_y: &TensorSpec,
+        _grad_final_state: &TensorSpec,
+        _config: &ScanConfig,
+    ) -> ScanGradsMetadata {
+        ScanGradsMetadata {
+            u: inputs.u.clone(),
+            delta: inputs.delta.clone(),
+            a: inputs.a.clone(),
+            b: inputs.b.clone(),
+            c: inputs.c.clone(),
+            d: inputs.d.clone(),
+            delta_bias: inputs.delta_bias.clone(),
+            initial_state: inputs.initial_state.clone(),
+            gate: match &inputs.gate {
+                GateMetadata::None => GateMetadata::None,
+                GateMetadata::Silu(z) => GateMetadata::Silu(z.clone()),
+            },
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! The backward pass: the chunks from the last to the first, the states of each recomputed from the one before it.
+//!
+//! With `g_t` the gradient of `<c_t, h_t> + d u_t` and `G_t` that of `h_t`,
+//!
+//! ```text
+//! G_t = c_t g_t + exp(delta_(t+1) a) G_(t+1)
+//! ```
+//!
+//! and all other gradients are products with `G_t`. Those of `b` and `c` are sums over channels: every part adds up its
+//! own for a window of some chunks, then the parts are added in their order.
+
+use super::forward::read_rates;
+use super::{Ahead, Dims, Rows, Scan, TILE, Tokens, tiles};
+use crate::cpu::{
+    Block, Disjoint, Float, Kernel, LANES, Lanes, Part, Row, Step, array, exp2, parts_per_task, pieces_per_task,
+    read_columns, sigmoid, sums, vectorised, write_columns,
+};
+use rayon::prelude::*;
+use std::f32::consts::LN_2;
+use std::ops::Range;
+
+/// Values of `b`'s gradient that a part holds.
+const WINDOW: usize = 1 << 14;
+
+/// The gradients, named and shaped as the inputs.
+pub(super) struct Grads<E> {
+    pub(super) u: Vec<E>,
+    pub(super) delta: Vec<E>,
+    pub(super) a: Vec<f32>,
+    pub(super) b: Vec<E>,
+    pub(super) c: Vec<E>,
+    pub(super) d: Vec<f32>,
+    pub(super) delta_bias: Vec<f32>,
+    pub(super) initial_state: Vec<f32>,
+    pub(super) z: Option<Vec<E>>,
+}
+
+/// What a part carries from window to window.
+struct Carry {
+    /// `[blocks, d_state]`, as the next three: `a` times `log2 e`
+    rates: Vec<Row>,
+    /// The gradient of the state after the step that comes next.
+    state: Vec<Row>,
+    a: Vec<Row>,
+    /// `[blocks]`
+    d: Vec<Row>,
+    delta_bias: Vec<Row>,
+    /// Of `b` and of `c`, `[window, tiles]`: four or one of each, from places 0 and 4 on.
+    tokens: Vec<[f32; 8]>,
+}
+
+/// Memory of a thread.
+#[derive(Default)]
+struct Scratch {
+    tokens: Tokens,
+    rows: Rows,
+    grads: RowGrads,
+    /// The states before the chunk and after each of its steps, and `exp(delta a)` of each step, for one tile.
+    h: Vec<Row>,
+    decay: Vec<Row>,
+    state: Vec<Row>,
+}
+
+/// Gradients of a block's channels, one row for every token of a chunk.
+#[derive(Default)]
+struct RowGrads {
+    /// Of `<c, h> + d u`.
+    y: Vec<Row>,
+    /// Of the gate, over `<c, h> + d u`.
+    z: Vec<Row>,
+    /// `sum over states of G b`
+    gb: Vec<Row>,
+    /// `sum over states of G exp(delta a) h a`, times `log2 e`
+    ga: Vec<Row>,
+}
+
+/// The arrays that all parts write to.
+struct Output<'a, E> {
+    u: Disjoint<'a, E>,
+    /// `[batch, length, d_inner]`, if several orders read one channel of `u`.
+    u_of_orders: Disjoint<'a, f32>,
+    delta: Disjoint<'a, E>,
+    z: Disjoint<'a, E>,
+}
+
+pub(super) fn backward<E: Float>(
+    scan: &Scan<'_, E>,
+    chunk_states: &[f32],
+    grad_y: &[E],
+    grad_final_state: &[f32],
+) -> Grads<E> {
+    let Dims { batch, length, d_inner, u_channels, d_state: n, n_groups } = scan.dims;
+    let shared = u_channels < d_inner;
+    let mut grad_u = E::zeros(batch * length * u_channels);
+    let mut grad_u_of_orders = f32::zeros(if shared { batch * length * d_inner } else { 0 });
+    let mut grad_delta = E::zeros(batch * length * d_inner);
+    let mut grad_z = E::zeros(if scan.z.is_some() { batch * length * d_inner } else { 0 });
+    let [mut grad_b, mut grad_c] = [(); 2].map(|()| f32::zeros(batch * length * n_groups * n));
+
+    let parts = scan.parts();
+    let chunk = scan.config.chunk;
+    let window = chunk * (WINDOW / (n * chunk)).clamp(1, length.div_ceil(chunk));
+    let mut carries: Vec<Carry> =
+        parts.iter().map(|part| Carry::new(scan, part, grad_final_state, window.min(length))).collect();
+    let output = Output {
+        u: Disjoint::new(&mut grad_u),
+        u_of_orders: Disjoint::new(&mut grad_u_of_orders),
+        delta: Disjoint::new(&mut grad_delta),
+        z: Disjoint::new(&mut grad_z),
+    };
+    let arrays = &scan.arrays(Some(grad_y));
+    for first in (0..length).step_by(window).rev() {
+        let steps = first..length.min(first + window);
+        let per_task = parts_per_task(&parts, batch * steps.len() * d_inner * n);
+        let tasks = parts.par_chunks(per_task).zip(carries.par_chunks_mut(per_task));
+        tasks.for_each_init(Scratch::default, |scratch, (parts, carries)| {
+            for chunk in scan.chunks(steps.clone()).rev() {
+                for (part, carry) in parts.iter().zip(&mut *carries) {
+                    scratch.tokens.read(scan, part, chunk.clone());
+                    let (first, in_window, output) = (chunk.start, chunk.start - steps.start, &output);
+                    let task = BackwardChunk {
+                        scan,
+                        arrays,
+                        chunk_states,
+                        grad_y,
+                        part,
+                        first,
+                        in_window,
+                        carry,
+                        scratch,
+                        output,
+                    };
+                    vectorised(task);
+                }
+            }
+        });
+        add_parts(scan, &parts, &carries, steps, &mut grad_b, &mut grad_c);
+    }
+
+    if shared {
+        add_orders(&grad_u_of_orders, d_inner, &mut grad_u, u_channels);
+    }
+    let mut grads = Grads {
+        u: grad_u,
+        delta: grad_delta,
+        a: vec![0.0; d_inner * n],
+        b: E::round(grad_b),
+        c: E::round(grad_c),
+        d: vec![0.0; d_inner],
+        delta_bias: vec![0.0; d_inner],
+        initial_state: vec![0.0; batch * d_inner * n],
+        z: scan.z.map(|_| grad_z),
+    };
+    let mut of_block = vec![0.0; LANES * n];
+    for (part, carry) in parts.iter().zip(&carries) {
+        for (i, Block { start, width }) in part.blocks().enumerate() {
+            let to = (part.batch * d_inner + start) * n;
+            write_columns(&carry.state[i * n..(i + 1) * n], &mut grads.initial_state[to..to + width * n]);
+            write_columns(&carry.a[i * n..(i + 1) * n], &mut of_block[..width * n]);
+            add(&mut grads.a[start * n..(start + width) * n], &of_block);
+            add(&mut grads.d[start..start + width], &carry.d[i].0);
+            add(&mut grads.delta_bias[start..start + width], &carry.delta_bias[i].0);
+        }
+    }
+    grads
+}
+
+fn add(to: &mut [f32], from: &[f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to += from;
+    }
+}
+
+impl Carry {
+    fn new<E: Float>(scan: &Scan<'_, E>, part: &Part, grad_final_state: &[f32], window: usize) -> Self {
+        let Dims { d_inner, d_state: n, .. } = scan.dims;
+        let rows = || vec![Row::ZERO; part.len() * n];
+        let mut carry = Self {
+            rates: read_rates(scan, part),
+            state: rows(),
+            a: rows(),
+            d: vec![Row::ZERO; part.len()],
+            delta_bias: vec![Row::ZERO; part.len()],
+            tokens: vec![[0.0; 8]; window * tiles(n)],
+        };
+        for (block, state) in part.blocks().zip(carry.state.chunks_exact_mut(n)) {
+            let from = (part.batch * d_inner + block.start) * n;
+            read_columns(&grad_final_state[from..from + block.width * n], state);
+        }
+        carry
+    }
+}
+
+/// Adds what the parts hold of `steps` of the walk to the gradients of `b` and `c`.
+fn add_parts<E: Float>(
+    scan: &Scan<'_, E>,
+    parts: &[Part],
+    carries: &[Carry],
+    steps: Range<usize>,
+    grad_b: &mut [f32],
+    grad_c: &mut [f32],
+) {
+    const STEPS: usize = 64;
+    let Dims { batch, d_state: n, .. } = scan.dims;
+    let of_batch = parts.len() / batch;
+    let (grad_b, grad_c) = (Disjoint::new(grad_b), Disjoint::new(grad_c));
+    let same = |x: &Part, y: &Part| (x.order, x.group) == (y.order, y.group);
+    let mut start = 0;
+    // Parts of different orders may have one place at different steps: one order at a time.
+    for segment in parts[..of_batch].chunk_by(same) {
+        let segment = start..start + segment.len();
+        start = segment.end;
+        let pieces = steps.len().div_ceil(STEPS);
+        let at_least = pieces_per_task(batch * pieces, batch * steps.len() * n * segment.len());
+        (0..batch * pieces).into_par_iter().with_min_len(at_least).for_each(|task| {
+            let (batch, piece) = (task / pieces, task % pieces);
+            let part = &parts[batch * of_batch + segment.start];
+            let carries = &carries[batch * of_batch..][segment.clone()];
+            let first = steps.start + piece * STEPS;
+            let piece = first..steps.end.min(first + STEPS);
+            for (t, step) in piece.clone().zip(scan.walk.steps(part.batch, part.order, piece)) {
+                let (at, from) = (scan.group_at(part, step.place), (t - steps.start) * tiles(n));
+                // SAFETY: a walk visits every place once, and other tasks have other batch rows or other steps.
+                let (b, c) = unsafe { (grad_b.get(at, n), grad_c.get(at, n)) };
+                for carry in carries {
+                    let tiles = &carry.tokens[from..from + tiles(n)];
+                    let ((b, b_rest), (c, c_rest)) = (b.as_chunks_mut::<TILE>(), c.as_chunks_mut::<TILE>());
+                    for ((b, c), tile) in b.iter_mut().zip(c).zip(tiles) {
+                        add(b, &tile[..TILE]);
+                        add(c, &tile[TILE..]);
+                    }
+                    for ((b, c), tile) in b_rest.iter_mut().zip(c_rest).zip(&tiles[n / TILE..]) {
+                        *b += tile[0];
+                        *c += tile[TILE];
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Sums the gradients of the channels that read one channel of `u`.
+fn add_orders<E: Float>(of_orders: &[f32], d_inner: usize, grad_u: &mut [E], u_channels: usize) {
+    let at_least = pieces_per_task(grad_u.len() / u_channels, of_orders.len());
+    let tokens = grad_u.par_chunks_exact_mut(u_channels).zip(of_orders.par_chunks_exact(d_inner));
+    tokens.with_min_len(at_least).for_each_init(
+        || vec![0.0; u_channels],
+        |sum, (to, from)| {
+            sum.fill(0.0);
+            from.chunks_exact(u_channels).for_each(|from| add(sum, from));
+            E::write(sum, to);
+        },
+    );
+}
+
+/// One chunk of one part.
+struct BackwardChunk<'a, E> {
+    scan: &'a Scan<'a, E>,
+    arrays: &'a [(&'a [E], usize)],
+    chunk_states: &'a [f32],
+    grad_y: &'a [E],
+    part: &'a Part,
+    /// The first step, of the walk and of the window.
+    first: usize,
+    in_window: usize,
+    carry: &'a mut Carry,
+    scratch: &'a mut Scratch,
+    output: &'a Output<'a, E>,
+}
+
+impl<E: Float> Kernel for BackwardChunk<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let Self { scan, arrays, part, carry, scratch, .. } = self;
+        let Scratch { tokens, rows, grads, h, decay, state } = scratch;
+        let n = scan.dims.d_state;
+        let steps = tokens.steps.len();
+        h.resize((steps + 1) * TILE, Row::ZERO);
+        decay.resize(steps * TILE, Row::ZERO);
+        state.resize(n, Row::ZERO);
+        let grad_tokens = &mut carry.tokens[self.in_window * tiles(n)..(self.in_window + steps) * tiles(n)];
+        grad_tokens.fill([0.0; 8]);
+        for (i, block) in part.blocks().enumerate() {
+            rows.read::<V, E>(scan, part, block, &tokens.steps);
+            grads.read::<V, E>(scan, part, block, &tokens.steps, rows, self.grad_y);
+            let from = scan.chunk_state_at(part, self.first, block);
+            read_columns(&self.chunk_states[from..from + block.width * n], state);
+            let first = self.first.checked_sub(scan.config.chunk).unwrap_or(scan.dims.length);
+            let ahead = Ahead { scan, arrays, part, block, first };
+            let mut tile = Tile {
+                ahead: &ahead,
+                first: 0,
+                rates: &carry.rates[i * n..(i + 1) * n],
+                state,
+                h,
+                decay,
+                grad_state: &mut carry.state[i * n..(i + 1) * n],
+                grad_a: &mut carry.a[i * n..(i + 1) * n],
+                grad_tokens,
+            };
+            let whole = n - n % TILE;
+            for first in (0..whole).step_by(TILE) {
+                tile.first = first;
+                tile.run::<V, TILE>(tokens, rows, grads);
+            }
+            for first in whole..n {
+                tile.first = first;
+                tile.run::<V, 1>(tokens, rows, grads);
+            }
+            let (grad_d, grad_bias) = (&mut carry.d[i], &mut carry.delta_bias[i]);
+            self.output.write::<V>(scan, part, block, tokens, rows, grads, grad_d, grad_bias);
+        }
+    }
+}
+
+impl RowGrads {
+    #[inline(always)]
+    fn read<V: Lanes, E: Float>(
+        &mut self,
+        scan: &Scan<'_, E>,
+        part: &Part,
+        block: Block,
+        steps: &[Step],
+        rows: &Rows,
+        grad_y: &[E],
+    ) {
+        for rows in [&mut self.z, &mut self.gb, &mut self.ga] {
+            rows.resize(steps.len(), Row::ZERO);
+        }
+        self.gb.fill(Row::ZERO);
+        self.ga.fill(Row::ZERO);
+        scan.gather(grad_y, scan.dims.d_inner, part, block, steps, &mut self.y);
+        if scan.z.is_none() {
+            return;
+        }
+        for t in 0..steps.len() {
+            for lane in (0..LANES).step_by(V::WIDTH) {
+                let (z, grad) = (V::load(&rows.z[t].0[lane..]), V::load(&self.y[t].0[lane..]));
+                let sigmoid = sigmoid(z);
+                let silu = z * sigmoid;
+                (grad * silu).store(&mut self.y[t].0[lane..]);
+                // silu' = sigmoid + silu (1 - sigmoid)
+                let slope = silu.mul_add(V::splat(1.0) - sigmoid, sigmoid);
+                (grad * slope).store(&mut self.z[t].0[lane..]);
+            }
+        }
+    }
+}
+
+/// The states from `first` on, of a block in a chunk.
+struct Tile<'a, E> {
+    ahead: &'a Ahead<'a, E>,
+    first: usize,
+    rates: &'a [Row],
+    /// Before the chunk.
+    state: &'a [Row],
+    h: &'a mut [Row],
+    decay: &'a mut [Row],
+    grad_state: &'a mut [Row],
+    grad_a: &'a mut [Row],
+    grad_tokens: &'a mut [[f32; 8]],
+}
+
+impl<E: Float> Tile<'_, E> {
+    #[inline(always)]
+    fn run<V: Lanes, const N: usize>(&mut self, tokens: &Tokens, rows: &mut Rows, grads: &mut RowGrads) {
+        for lane in (0..LANES).step_by(V::WIDTH) {
+            self.recompute::<V, N>(lane, tokens, rows);
+            self.reverse::<V, N>(lane, tokens, rows, grads);
+        }
+    }
+
+    /// The recurrence again; keeps every state and decay.
+    #[inline(always)]
+    fn recompute<V: Lanes, const N: usize>(&mut self, lane: usize, tokens: &Tokens, rows: &mut Rows) {
+        let (first, n, size) = (self.first, self.rates.len(), N * V::WIDTH);
+        let (h, decay) = (Row::values_mut(self.h), Row::values_mut(self.decay));
+        let rate: [V; N] = array(|j| V::load(&self.rates[first + j].0[lane..]));
+        let mut state: [V; N] = array(|j| V::load(&self.state[first + j].0[lane..]));
+        for j in 0..N {
+            state[j].store(&mut h[j * V::WIDTH..]);
+        }
+        let tokens = tokens.steps.iter().zip(tokens.b.chunks_exact(n)).zip(tokens.c.chunks_exact(n));
+        let rows = rows.delta.iter().zip(&rows.x).zip(&mut rows.y);
+        let kept = h[size..].chunks_exact_mut(size).zip(decay.chunks_exact_mut(size));
+        for (t, ((((step, b), c), ((delta, x), y)), (h, decay))) in tokens.zip(rows).zip(kept).enumerate() {
+            self.ahead.prefetch(first, t);
+            if step.reset {
+                state = [V::splat(0.0); N];
+            }
+            let (delta, x) = (V::load(&delta.0[lane..]), V::load(&x.0[lane..]));
+            let (b, c) = (&b[first..first + N], &c[first..first + N]);
+            let mut sum = V::load(&y.0[lane..]);
+            for j in 0..N {
+                let e = exp2(delta * rate[j]);
+                state[j] = e.mul_add(state[j], x * V::splat(b[j]));
+                sum = state[j].mul_add(V::splat(c[j]), sum);
+                e.store(&mut decay[j * V::WIDTH..]);
+                state[j].store(&mut h[j * V::WIDTH..]);
+            }
+            sum.store(&mut y.0[lane..]);
+        }
+    }
+
+    /// The gradients, from the last step to the first.
+    #[inline(always)]
+    fn reverse<V: Lanes, const N: usize>(&mut self, lane: usize, tokens: &Tokens, rows: &Rows, grads: &mut RowGrads) {
+        let (first, n, size) = (self.first, self.rates.len(), N * V::WIDTH);
+        let (h, decay) = (Row::values(self.h), Row::values(self.decay));
+        let rate: [V; N] = array(|j| V::load(&self.rates[first + j].0[lane..]));
+        let mut next: [V; N] = array(|j| V::load(&self.grad_state[first + j].0[lane..]));
+        let zero = V::splat(0.0);
+        let mut grad_a = [zero; N];
+        for t in (0..tokens.steps.len()).rev() {
+            let at = |row: &Row| V::load(&row.0[lane..]);
+            let (delta, x, g) = (at(&rows.delta[t]), at(&rows.x[t]), at(&grads.y[t]));
+            let (mut gb, mut ga) = (at(&grads.gb[t]), at(&grads.ga[t]));
+            let (b, c) = (&tokens.b[t * n + first..][..N], &tokens.c[t * n + first..][..N]);
+            let (before, after) = h[t * size..][..2 * size].split_at(size);
+            let decay = &decay[t * size..][..size];
+            let mut grad = [zero; N];
+            let mut of_tokens = [zero; 8];
+            for j in 0..N {
+                grad[j] = g.mul_add(V::splat(c[j]), next[j]);
+                gb = grad[j].mul_add(V::splat(b[j]), gb);
+                of_tokens[j] = grad[j] * x;
+                of_tokens[TILE + j] = g * V::load(&after[j * V::WIDTH..]);
+            }
+            gb.store(&mut grads.gb[t].0[lane..]);
+            if tokens.steps[t].reset {
+                next = [zero; N];
+            } else {
+                for j in 0..N {
+                    next[j] = grad[j] * V::load(&decay[j * V::WIDTH..]);
+                    let of_rate = next[j] * V::load(&before[j * V::WIDTH..]);
+                    ga = of_rate.mul_add(rate[j], ga);
+                    grad_a[j] = of_rate.mul_add(delta, grad_a[j]);
+                }
+                ga.store(&mut grads.ga[t].0[lane..]);
+            }
+            let of_tokens = sums(of_tokens);
+            let sum = &mut self.grad_tokens[t * tiles(n) + tiles(first)];
+            *sum = array(|k| sum[k] + of_tokens[k]);
+        }
+        for j in 0..N {
+            next[j].store(&mut self.grad_state[first + j].0[lane..]);
+            // Sums over chunks of sums over steps: rounding grows with the length of either, not with the sequence.
+            let sum = &mut self.grad_a[first + j].0[lane..];
+            (V::load(sum) + grad_a[j]).store(sum);
+        }
+    }
+}
+
+impl<E: Float> Output<'_, E> {
+    /// Puts the gradients of a block's tokens in their places; adds to those of its channels.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "inlined into one place")]
+    fn write<V: Lanes>(
+        &self,
+        scan: &Scan<'_, E>,
+        part: &Part,
+        block: Block,
+        tokens: &Tokens,
+        rows: &Rows,
+        grads: &RowGrads,
+        grad_d: &mut Row,
+        grad_bias: &mut Row,
+    ) {
+        let Dims { d_inner, u_channels, .. } = scan.dims;
+        let d = Row::read(&scan.d[block.start..block.start + block.width]);
+        let [mut sum_d, mut sum_bias] = [Row::ZERO; 2];
+        for (t, step) in tokens.steps.iter().enumerate() {
+            let [mut grad_u, mut grad_delta, mut grad_z] = [Row::ZERO; 3];
+            for lane in (0..LANES).step_by(V::WIDTH) {
+                let at = |row: &Row| V::load(&row.0[lane..]);
+                let (u, g, gb, d) = (at(&rows.u[t]), at(&grads.y[t]), at(&grads.gb[t]), at(&d));
+                gb.mul_add(at(&rows.delta[t]), d * g).store(&mut grad_u.0[lane..]);
+                let mut grad = at(&grads.ga[t]).mul_add(V::splat(LN_2), u * gb);
+                if scan.config.delta_softplus {
+                    grad = grad * at(&rows.slope[t]);
+                }
+                grad.store(&mut grad_delta.0[lane..]);
+                (at(&sum_bias) + grad).store(&mut sum_bias.0[lane..]);
+                g.mul_add(u, at(&sum_d)).store(&mut sum_d.0[lane..]);
+                (at(&grads.z[t]) * u.mul_add(d, at(&rows.y[t]))).store(&mut grad_z.0[lane..]);
+            }
+            let to = scan.at(part, step.place, d_inner, block);
+            // SAFETY: only this part has these channels in this batch row; with several orders every one has its
+            // own in `u_of_orders`.
+            unsafe {
+                if u_channels < d_inner {
+                    grad_u.write(self.u_of_orders.get(to, block.width));
+                } else {
+                    grad_u.write(self.u.get(to, block.width));
+                }
+                grad_delta.write(self.delta.get(to, block.width));
+                if scan.z.is_some() {
+                    grad_z.write(self.z.get(to, block.width));
+                }
+            }
+        }
+        add(&mut grad_d.0, &sum_d.0);
+        add(&mut grad_bias.0, &sum_bias.0);
+    }
+}

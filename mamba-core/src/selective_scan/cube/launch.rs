@@ -1,0 +1,317 @@
+//! Puts tensors and kernels together.
+
+use super::backward::{TILE, chunk_grad, grad_passing, scan_backward};
+use super::forward::{chunk_scan, chunk_state, state_passing};
+use crate::cube::{address_type, empty, grid, rows, steps_i32};
+use crate::selective_scan::backend::{Gate, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{DType, TensorMetadata};
+use burn::tensor::{Shape, Slice};
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::reshape;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::calculate_cube_count_elemwise;
+use cubecl::prelude::*;
+
+/// Channels of a cube of the backward kernel, which sums over them.
+const BLOCK: usize = 64;
+
+/// The inputs as the kernels read them.
+struct Prepared {
+    u: CubeTensor,
+    delta: CubeTensor,
+    a: CubeTensor,
+    b: CubeTensor,
+    c: CubeTensor,
+    d: CubeTensor,
+    delta_bias: CubeTensor,
+    initial_state: CubeTensor,
+    z: Option<CubeTensor>,
+    steps: Option<CubeTensor>,
+    sizes: Sizes,
+}
+
+#[derive(Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    length: usize,
+    d_inner: usize,
+    d_state: usize,
+    n_groups: usize,
+    n_orders: usize,
+    n_chunks: usize,
+}
+
+impl Prepared {
+    fn new(inputs: ScanInputs<CubeBackend>, config: ScanConfig) -> Self {
+        let ScanInputs { u, delta, a, b, c, d, delta_bias, initial_state, gate, path } = inputs;
+        let [batch, length, d_inner] = delta.shape().dims();
+        let [_, _, n_groups, d_state] = b.shape().dims();
+        let steps = steps_i32(path);
+        let n_orders = steps.as_ref().map_or(1, |steps| steps.shape()[1]).max(d_inner / u.shape()[2]);
+        let n_chunks = length.div_ceil(config.chunk);
+        Self {
+            u: rows(u),
+            delta: rows(delta),
+            a: into_contiguous(a),
+            b: rows(b),
+            c: rows(c),
+            d: into_contiguous(d),
+            delta_bias: into_contiguous(delta_bias),
+            initial_state: into_contiguous(initial_state),
+            z: match gate {
+                Gate::None => None,
+                Gate::Silu(z) => Some(rows(z)),
+            },
+            steps,
+            sizes: Sizes { batch, length, d_inner, d_state, n_groups, n_orders, n_chunks },
+        }
+    }
+}
+
+impl SelectiveScanBackend for CubeBackend {
+    fn selective_scan(
+        inputs: ScanInputs<Self>,
+        config: ScanConfig,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let p = Prepared::new(inputs, config);
+        let Sizes { batch, length, d_inner, d_state, n_orders, n_chunks, .. } = p.sizes;
+        let dtype = dtype_to_storage_type(p.u.dtype);
+        let client = p.u.client.clone();
+        let y = empty(&p.u, [batch, length, d_inner], p.u.dtype);
+        let final_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
+        let entries = if n_chunks == 1 {
+            reshape(p.initial_state.clone(), Shape::new([batch, 1, d_inner, d_state]))
+        } else {
+            empty(&p.u, [batch, n_chunks, d_inner, d_state], DType::F32)
+        };
+        let address = address_type(&[&p.u, &p.delta, &p.b, &y, &entries]);
+
+        if n_chunks > 1 {
+            let sums = empty(&p.u, [batch, n_chunks, d_inner, 2], DType::F32);
+            let (cubes, dim) = grid(&client, batch * n_chunks * d_inner);
+            // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
+            unsafe {
+                chunk_state::launch_unchecked(
+                    &client,
+                    cubes,
+                    dim,
+                    address,
+                    p.u.clone().into_tensor_arg(),
+                    p.delta.clone().into_tensor_arg(),
+                    p.a.clone().into_tensor_arg(),
+                    p.b.clone().into_tensor_arg(),
+                    p.delta_bias.clone().into_tensor_arg(),
+                    p.steps.clone().map(|steps| steps.into_tensor_arg()).into(),
+                    entries.clone().into_tensor_arg(),
+                    sums.clone().into_tensor_arg(),
+                    n_orders,
+                    d_state,
+                    config.chunk,
+                    config.delta_softplus,
+                    config.reverse,
+                    dtype,
+                );
+            }
+            let (cubes, dim) = grid(&client, batch * d_inner * d_state);
+            // SAFETY: as above.
+            unsafe {
+                state_passing::launch_unchecked(
+                    &client,
+                    cubes,
+                    dim,
+                    address,
+                    p.a.clone().into_tensor_arg(),
+                    sums.into_tensor_arg(),
+                    p.initial_state.into_tensor_arg(),
+                    entries.clone().into_tensor_arg(),
+                );
+            }
+        }
+        let (cubes, dim) = grid(&client, batch * n_chunks * d_inner);
+        // SAFETY: as above.
+        unsafe {
+            chunk_scan::launch_unchecked(
+                &client,
+                cubes,
+                dim,
+                address,
+                p.u.into_tensor_arg(),
+                p.delta.into_tensor_arg(),
+                p.a.into_tensor_arg(),
+                p.b.into_tensor_arg(),
+                p.c.into_tensor_arg(),
+                p.d.into_tensor_arg(),
+                p.delta_bias.into_tensor_arg(),
+                entries.clone().into_tensor_arg(),
+                p.z.map(|z| z.into_tensor_arg()).into(),
+                p.steps.map(|steps| steps.into_tensor_arg()).into(),
+                y.clone().into_tensor_arg(),
+                final_state.clone().into_tensor_arg(),
+                n_orders,
+                d_state,
+                config.chunk,
+                config.delta_softplus,
+                config.reverse,
+                dtype,
+            );
+        }
+        (y, final_state, entries)
+    }
+
+    fn selective_scan_backward(
+        inputs: ScanInputs<Self>,
+        chunk_states: FloatTensor<Self>,
+        grad_y: FloatTensor<Self>,
+        grad_final_state: FloatTensor<Self>,
+        config: ScanConfig,
+    ) -> ScanGrads<Self> {
+        let p = Prepared::new(inputs, config);
+        let Sizes { batch, length, d_inner, d_state, n_groups, n_orders, n_chunks } = p.sizes;
+        let io = p.u.dtype;
+        let dtype = dtype_to_storage_type(io);
+        let client = p.u.client.clone();
+        let u_channels = p.u.shape()[2];
+        let grad_y = rows(grad_y);
+        let grad_final_state = into_contiguous(grad_final_state);
+        let chunk_states = into_contiguous(chunk_states);
+        // A block sums what its channels add to one token: they must share their group and their order.
+        let segment = greatest_common_divisor(d_inner / n_groups, d_inner / n_orders);
+        let blocks = d_inner / n_groups / segment * segment.div_ceil(BLOCK);
+
+        let grad_u = empty(&p.u, [batch, length, d_inner], io);
+        let grad_delta = empty(&p.u, [batch, length, d_inner], io);
+        let grad_z = p.z.as_ref().map(|z| empty(z, [batch, length, d_inner], io));
+        let grad_bc = empty(&p.u, [batch, length, n_groups, blocks, 2, d_state], DType::F32);
+        let grad_params = empty(&p.u, [batch, n_chunks, d_inner, d_state + 2], DType::F32);
+        let grad_initial_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
+        let channel_params = Self::float_cat(vec![p.d.clone(), p.delta_bias.clone()], 0);
+        let carries = if n_chunks == 1 {
+            reshape(grad_final_state.clone(), Shape::new([batch, 1, d_inner, d_state]))
+        } else {
+            empty(&p.u, [batch, n_chunks, d_inner, d_state], DType::F32)
+        };
+        let address = address_type(&[&p.u, &p.delta, &p.b, &grad_u, &grad_bc, &grad_params, &chunk_states]);
+
+        if n_chunks > 1 {
+            let sums = empty(&p.u, [batch, n_chunks, d_inner, 2], DType::F32);
+            let (cubes, dim) = grid(&client, batch * n_chunks * d_inner);
+            // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
+            unsafe {
+                chunk_grad::launch_unchecked(
+                    &client,
+                    cubes,
+                    dim,
+                    address,
+                    p.delta.clone().into_tensor_arg(),
+                    p.a.clone().into_tensor_arg(),
+                    p.c.clone().into_tensor_arg(),
+                    p.delta_bias.clone().into_tensor_arg(),
+                    grad_y.clone().into_tensor_arg(),
+                    p.z.clone().map(|z| z.into_tensor_arg()).into(),
+                    p.steps.clone().map(|steps| steps.into_tensor_arg()).into(),
+                    carries.clone().into_tensor_arg(),
+                    sums.clone().into_tensor_arg(),
+                    n_orders,
+                    d_state,
+                    config.chunk,
+                    config.delta_softplus,
+                    config.reverse,
+                    dtype,
+                );
+            }
+            let (cubes, dim) = grid(&client, batch * d_inner * d_state);
+            // SAFETY: as above.
+            unsafe {
+                grad_passing::launch_unchecked(
+                    &client,
+                    cubes,
+                    dim,
+                    address,
+                    p.a.clone().into_tensor_arg(),
+                    sums.into_tensor_arg(),
+                    grad_final_state.into_tensor_arg(),
+                    carries.clone().into_tensor_arg(),
+                );
+            }
+        }
+        let dim = CubeDim::new_1d(BLOCK as u32);
+        // Devices with narrow planes are CPUs: their compilers choke on unrolled code with barriers.
+        let registers = client.properties().hardware.plane_size_max > 8;
+        let cubes = calculate_cube_count_elemwise(&client, batch * n_chunks * n_groups * blocks * BLOCK, dim);
+        // SAFETY: as above.
+        unsafe {
+            scan_backward::launch_unchecked(
+                &client,
+                cubes,
+                dim,
+                address,
+                p.u.into_tensor_arg(),
+                p.delta.into_tensor_arg(),
+                p.a.into_tensor_arg(),
+                p.b.into_tensor_arg(),
+                p.c.into_tensor_arg(),
+                channel_params.into_tensor_arg(),
+                chunk_states.into_tensor_arg(),
+                carries.into_tensor_arg(),
+                grad_y.into_tensor_arg(),
+                p.z.map(|z| z.into_tensor_arg()).into(),
+                p.steps.map(|steps| steps.into_tensor_arg()).into(),
+                grad_u.clone().into_tensor_arg(),
+                grad_delta.clone().into_tensor_arg(),
+                grad_z.clone().map(|z| z.into_tensor_arg()).into(),
+                grad_bc.clone().into_tensor_arg(),
+                grad_params.clone().into_tensor_arg(),
+                grad_initial_state.clone().into_tensor_arg(),
+                n_orders,
+                segment,
+                TILE,
+                BLOCK,
+                d_state,
+                config.chunk,
+                config.delta_softplus,
+                config.reverse,
+                registers,
+                dtype,
+            );
+        }
+
+        // What cubes and chunks could not sum themselves.
+        let grad_bc = reshape(Self::float_sum_dim(grad_bc, 3), Shape::new([batch, length, n_groups, 2, d_state]));
+        let bc = |which: usize| {
+            let slices = [0..batch, 0..length, 0..n_groups, which..which + 1, 0..d_state].map(Slice::from);
+            let grad = Self::float_slice(grad_bc.clone(), &slices);
+            Self::float_cast(reshape(grad, Shape::new([batch, length, n_groups, d_state])), io.into())
+        };
+        let grad_params = reshape(grad_params, Shape::new([batch * n_chunks, d_inner * (d_state + 2)]));
+        let grad_params = reshape(Self::float_sum_dim(grad_params, 0), Shape::new([d_inner, d_state + 2]));
+        let params =
+            |from: usize, to: usize| Self::float_slice(grad_params.clone(), &[0..d_inner, from..to].map(Slice::from));
+        let per_channel = |which: usize| reshape(params(which, which + 1), Shape::new([d_inner]));
+        let grad_u = if u_channels == d_inner {
+            grad_u
+        } else {
+            let by_order = Shape::new([batch, length, d_inner / u_channels, u_channels]);
+            let sum = Self::float_sum_dim(reshape(grad_u, by_order), 2);
+            reshape(sum, Shape::new([batch, length, u_channels]))
+        };
+        ScanGrads {
+            u: grad_u,
+            delta: grad_delta,
+            a: params(0, d_state),
+            b: bc(0),
+            c: bc(1),
+            d: per_channel(d_state),
+            delta_bias: per_channel(d_state + 1),
+            initial_state: grad_initial_state,
+            gate: grad_z.map_or(Gate::None, Gate::Silu),
+        }
+    }
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}

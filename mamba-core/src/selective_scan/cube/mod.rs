@@ -1,0 +1,5 @@
+//! The scan as CubeCL kernels: one source for CUDA, ROCm, Vulkan, Metal and WebGPU.
+
+mod backward;
+mod forward;
+mod launch;

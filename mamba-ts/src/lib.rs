@@ -1,0 +1,1 @@
+//! Time series models on selective state spaces for Burn. The models follow; see the changelog.

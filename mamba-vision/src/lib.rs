@@ -1,0 +1,1 @@
+//! Two-dimensional selective scans and vision models for Burn. The models follow; see the changelog.
