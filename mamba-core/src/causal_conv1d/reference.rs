@@ -3,8 +3,7 @@
 
 use super::{CausalConv1dOptions, CausalConv1dOutput};
 use crate::Direction;
-use crate::selective_scan::reference::Visit;
-use burn::tensor::activation::silu;
+use crate::selective_scan::reference::{Visit, sigmoid};
 use burn::tensor::{DType, Tensor};
 
 /// [`causal_conv1d`](super::causal_conv1d()) as a sum over shifted inputs; same arguments, result and gradients.
@@ -64,7 +63,7 @@ pub fn causal_conv1d(x: Tensor<3>, weight: Tensor<2>, options: CausalConv1dOptio
         y = y + bias.cast(compute).unsqueeze();
     }
     if activate {
-        y = silu(y);
+        y = y.clone() * sigmoid(y);
     }
     CausalConv1dOutput { y: y.cast(dtype), final_state: Tensor::cat(states, 2).cast(dtype) }
 }

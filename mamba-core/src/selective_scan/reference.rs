@@ -3,7 +3,7 @@
 
 use super::{SelectiveScanOptions, SelectiveScanOutput};
 use crate::Direction;
-use burn::tensor::activation::{sigmoid, softplus};
+use burn::tensor::activation::{log_sigmoid, softplus};
 use burn::tensor::{Bool, DType, Int, Tensor};
 
 /// [`selective_scan`](super::selective_scan()) token by token; same arguments, result and gradients.
@@ -94,6 +94,11 @@ pub fn selective_scan(
         y = y * sigmoid(z.clone()) * z;
     }
     SelectiveScanOutput { y: y.cast(dtype), final_state: Tensor::cat(states, 1) }
+}
+
+/// The logistic function in the type of `x`: Burn's own takes f64 through f32 on most devices (burn-backend 0.22.1).
+pub(crate) fn sigmoid(x: Tensor<3>) -> Tensor<3> {
+    log_sigmoid(x).exp()
 }
 
 /// Brings dimension 1 into the order of visits, and back.

@@ -77,14 +77,12 @@ fn the_references_agree_with_the_oracle_in_f64(device: &TestDevice) {
     if !device.device.supports_dtype(DType::F64) {
         return println!("skipped: {} has no f64", device.name);
     }
-    // Seen here: 2.4e-9 on NdArray and CUDA, where Burn computes some function of f64 less exactly than Flex does.
-    let bound = if device.name == "flex" { 1e-9 } else { 1e-8 };
     for (spec, case) in cases(Operator::Scan).chain(cases(Operator::Conv)) {
         let through_reference = case.run_as(&device.device.clone().autodiff(), DType::F64, |leaves| leaves.reference());
         let expected = oracle(&case);
-        assert_close(&through_reference, &expected, bound, || format!("{spec:?}"));
+        assert_close(&through_reference, &expected, 1e-9, || format!("{spec:?}"));
         // In f64 the operator itself is the reference.
-        assert_close(&case.run(&device.device, DType::F64), &expected, bound, || format!("{spec:?}"));
+        assert_close(&case.run(&device.device, DType::F64), &expected, 1e-9, || format!("{spec:?}"));
     }
 }
 
