@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Storage buffers that the largest of our kernels binds, the metadata of CubeCL included.
 #[cfg(feature = "cube")]
-const KERNEL_BINDINGS: u32 = 18;
+const KERNEL_BINDINGS: u32 = 19;
 
 /// Whether `device` runs our kernels; the others run the references.
 pub(crate) fn has_kernels(device: &Device) -> bool {

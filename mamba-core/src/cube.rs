@@ -99,3 +99,36 @@ pub(crate) fn steps_i32(path: Path<CubeBackend>) -> Option<CubeTensor> {
         Path::Steps(steps) => Some(CubeBackend::int_cast(steps, IntDType::I32)),
     }
 }
+
+/// What chunks add to the gradients of parameters: `[rows, channels, columns + 1 or columns + 2]`, the sums of which go to
+/// `matrix` `[channels, columns]` and to one or two vectors `[channels]`. A thread sums one number, in a fixed order.
+#[cube(launch_unchecked, address_type = "dynamic")]
+pub(crate) fn sum_params(
+    partial: &Tensor<f32>,
+    matrix: &mut Tensor<f32>,
+    vector: &mut Tensor<f32>,
+    mut second: ComptimeOption<&mut Tensor<f32>>,
+) {
+    let width = partial.shape(2);
+    let columns = matrix.shape(1);
+    let row = partial.shape(1) * width;
+    if ABSOLUTE_POS >= row {
+        terminate!();
+    }
+    let mut sum = f32::new(0.0);
+    for i in 0..partial.shape(0) {
+        sum += partial[i * row + ABSOLUTE_POS];
+    }
+    let channel = ABSOLUTE_POS / width;
+    let column = ABSOLUTE_POS % width;
+    if column < columns {
+        matrix[channel * columns + column] = sum;
+    } else if column == columns {
+        vector[channel] = sum;
+    } else {
+        #[comptime]
+        if let ComptimeOption::Some(second) = second.as_mut() {
+            second[channel] = sum;
+        }
+    }
+}

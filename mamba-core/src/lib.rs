@@ -23,6 +23,8 @@ mod backend;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+#[cfg(feature = "cube")]
+mod launches;
 mod order;
 
 pub mod causal_conv1d;
@@ -30,6 +32,8 @@ pub mod selective_scan;
 pub mod selective_state_update;
 
 pub use causal_conv1d::{CausalConv1dOptions, CausalConv1dOutput, causal_conv1d, causal_conv1d_step};
+#[cfg(feature = "cube")]
+pub use launches::launches;
 pub use order::{Direction, OrderError, ScanOrder};
 pub use selective_scan::{SelectiveScanOptions, SelectiveScanOutput, selective_scan};
 pub use selective_state_update::{SelectiveStateUpdateOptions, selective_state_update};

@@ -2,7 +2,6 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Device;
 use mamba_blocks::{ConfigError, MambaBlockConfig, MambaConfig, MambaLmConfig};
 
 #[test]
@@ -17,13 +16,13 @@ fn the_published_models_have_their_parameter_counts() {
         assert_eq!(MambaLmConfig::new(50277, d_model, n_layer).num_params(), expected);
     }
     // Parameters are drawn when they are first used, so that this allocates little.
-    let model = MambaLmConfig::new(50277, 768, 24).init(&Device::default());
+    let model = MambaLmConfig::new(50277, 768, 24).init(&crate::device());
     assert_eq!(model.num_params(), 129_135_360);
 }
 
 #[test]
 fn a_model_has_as_many_parameters_as_its_configuration_says() {
-    let device = Device::default();
+    let device = crate::device();
     let plain = MambaLmConfig::new(33, 24, 3);
     for config in [
         plain.clone(),
@@ -56,7 +55,7 @@ fn sizes_of_zero_are_refused_by_name() {
         ("expand", mixer.clone().with_expand(0)),
         ("dt_rank", mixer.with_dt_rank(Some(0))),
     ] {
-        let error = config.try_init(&Device::default()).unwrap_err();
+        let error = config.try_init(&crate::device()).unwrap_err();
         assert_eq!(error, ConfigError::Zero { name });
         assert_eq!(error.to_string(), format!("`{name}` is 0, expected at least 1"));
     }
@@ -94,5 +93,5 @@ fn settings_out_of_range_are_refused_by_name() {
 #[test]
 #[should_panic(expected = "MambaConfig: `dt_min` is 0.1 and `dt_max` is 0.01, expected 0 < dt_min < dt_max")]
 fn init_panics_with_the_error() {
-    MambaConfig::new(16).with_dt_min(0.1).with_dt_max(0.01).init(&Device::default());
+    MambaConfig::new(16).with_dt_min(0.1).with_dt_max(0.01).init(&crate::device());
 }

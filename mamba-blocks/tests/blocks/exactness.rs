@@ -18,7 +18,7 @@ fn tokens(x: &Tensor<3>, from: usize, to: usize) -> Tensor<3> {
 
 #[test]
 fn steps_equal_the_forward_pass() {
-    let device = Device::default();
+    let device = crate::device();
     for d_conv in [2, 4, 8] {
         let mamba = MambaConfig::new(10).with_d_state(5).with_d_conv(d_conv).init(&device);
         let x = random([2, 9, 10], &device);
@@ -35,7 +35,7 @@ fn steps_equal_the_forward_pass() {
 
 #[test]
 fn two_pieces_with_the_state_between_equal_the_whole() {
-    let device = Device::default();
+    let device = crate::device();
     let mamba = mamba(&device);
     let x = random([2, 13, 10], &device);
     let (whole, end) = mamba.forward_with_state(x.clone(), mamba.init_state(2, &device));
@@ -51,7 +51,7 @@ fn two_pieces_with_the_state_between_equal_the_whole() {
 
 #[test]
 fn a_language_model_goes_on_from_its_state() {
-    let device = Device::default();
+    let device = crate::device();
     let model = MambaLmConfig::new(30, 12, 3).with_d_state(4).with_tie_embeddings(false).init(&device);
     let ids = random_tokens([2, 11], 30, &device);
     let whole = model.forward(ids.clone());
@@ -70,7 +70,7 @@ fn a_language_model_goes_on_from_its_state() {
 
 #[test]
 fn a_reset_starts_a_new_sequence() {
-    let device = Device::default();
+    let device = crate::device();
     let mamba = mamba(&device);
     let x = random([1, 12, 10], &device);
     let starts = TensorData::new((0..12).map(|t| t == 5).collect(), [1, 12]);
@@ -82,7 +82,7 @@ fn a_reset_starts_a_new_sequence() {
 
 #[test]
 fn order_and_direction_visit_the_tokens_as_permuted_ones() {
-    let device = Device::default();
+    let device = crate::device();
     let mamba = mamba(&device);
     let x = random([2, 7, 10], &device);
     let reverse = MambaOptions::new().with_direction(Direction::Reverse);
@@ -96,7 +96,7 @@ fn order_and_direction_visit_the_tokens_as_permuted_ones() {
 
 #[test]
 fn training_and_inference_compute_the_same() {
-    let device = Device::default();
+    let device = crate::device();
     let mamba = mamba(&device.clone().autodiff());
     let x = random([2, 7, 10], &device);
     let training = mamba.forward(Tensor::from_inner(x.clone())).inner();
@@ -105,7 +105,7 @@ fn training_and_inference_compute_the_same() {
 
 #[test]
 fn rows_of_a_batch_do_not_influence_each_other() {
-    let device = Device::default();
+    let device = crate::device();
     let mamba = mamba(&device);
     let x = random([3, 6, 10], &device);
     let together = mamba.forward(x.clone());
@@ -117,7 +117,7 @@ fn rows_of_a_batch_do_not_influence_each_other() {
 
 #[test]
 fn a_token_sees_none_after_it() {
-    let device = Device::default();
+    let device = crate::device();
     let mamba = mamba(&device);
     let x = random([1, 8, 10], &device);
     let changed = Tensor::cat(vec![tokens(&x, 0, 5), random([1, 3, 10], &device)], 1);
@@ -127,7 +127,7 @@ fn a_token_sees_none_after_it() {
 
 #[test]
 fn gradients_reach_every_parameter_and_the_carried_state() {
-    let device = Device::default().autodiff();
+    let device = crate::device().autodiff();
     let mamba = mamba(&device);
     let mut state = mamba.init_state(1, &device);
     state.conv = state.conv.require_grad();
@@ -143,14 +143,14 @@ fn gradients_reach_every_parameter_and_the_carried_state() {
 #[test]
 #[should_panic(expected = "Mamba: the input has shape [2, 3, 8], expected [batch, length, 10]")]
 fn an_input_of_another_width_is_refused() {
-    let device = Device::default();
+    let device = crate::device();
     mamba(&device).forward(Tensor::zeros([2, 3, 8], &device));
 }
 
 #[test]
 #[should_panic(expected = "MambaLm: the state has 1 layers, expected 2")]
 fn a_state_of_another_model_is_refused() {
-    let device = Device::default();
+    let device = crate::device();
     let state = MambaLmConfig::new(8, 4, 1).init(&device).init_state(1, &device);
     let model = MambaLmConfig::new(8, 4, 2).init(&device);
     model.forward_with_state(random_tokens([1, 3], 8, &device), state);

@@ -20,7 +20,7 @@ fn sampled(temperature: f64, top_k: Option<usize>, top_p: Option<f64>) -> Sampli
 
 #[test]
 fn greedy_tokens_are_the_largest_logits_of_the_forward_pass() {
-    let device = Device::default();
+    let device = crate::device();
     let model = model(&device);
     let prompt = random_tokens([2, 5], 11, &device);
     let rows = generate(&model, &prompt, &GenerationConfig::new(6));
@@ -42,7 +42,7 @@ fn greedy_tokens_are_the_largest_logits_of_the_forward_pass() {
 
 #[test]
 fn a_seed_gives_the_same_tokens_again_and_another_seed_others() {
-    let device = Device::default();
+    let device = crate::device();
     let model = model(&device);
     let prompt = random_tokens([1, 4], 11, &device);
     let config = GenerationConfig::new(40).with_sampling(sampled(20.0, None, None)).with_seed(7);
@@ -53,7 +53,7 @@ fn a_seed_gives_the_same_tokens_again_and_another_seed_others() {
 
 #[test]
 fn a_row_does_not_depend_on_the_others() {
-    let device = Device::default();
+    let device = crate::device();
     let model = model(&device);
     let prompt = random_tokens([3, 4], 11, &device);
     let config = GenerationConfig::new(12).with_sampling(sampled(3.0, None, None)).with_seed(5);
@@ -66,7 +66,7 @@ fn a_row_does_not_depend_on_the_others() {
 
 #[test]
 fn keeping_one_token_is_greedy() {
-    let device = Device::default();
+    let device = crate::device();
     let model = model(&device);
     let prompt = random_tokens([2, 4], 11, &device);
     let greedy = generate(&model, &prompt, &GenerationConfig::new(10));
@@ -77,7 +77,7 @@ fn keeping_one_token_is_greedy() {
 
 #[test]
 fn padding_is_never_chosen() {
-    let device = Device::default();
+    let device = crate::device();
     let mut model = model(&device);
     // Without the norm's weight all logits are equal, so that a flat draw reaches every token there is.
     model.norm_f.gamma = model.norm_f.gamma.map(|gamma| gamma.zeros_like());
@@ -90,7 +90,7 @@ fn padding_is_never_chosen() {
 
 #[test]
 fn the_callback_gets_every_step_and_may_stop() {
-    let device = Device::default();
+    let device = crate::device();
     let model = model(&device);
     let prompt = random_tokens([2, 3], 11, &device);
     let mut steps = Vec::new();
@@ -106,7 +106,7 @@ fn the_callback_gets_every_step_and_may_stop() {
 
 #[test]
 fn a_row_ends_with_the_stop_token() {
-    let device = Device::default();
+    let device = crate::device();
     let model = model(&device);
     let prompt = random_tokens([4, 3], 11, &device);
     let flat = GenerationConfig::new(60).with_sampling(sampled(50.0, None, None));
@@ -126,14 +126,14 @@ fn a_row_ends_with_the_stop_token() {
 
 #[test]
 fn no_new_tokens_is_no_work() {
-    let device = Device::default();
+    let device = crate::device();
     let rows = generate(&model(&device), &random_tokens([2, 3], 11, &device), &GenerationConfig::new(0));
     assert_eq!(rows, vec![Vec::<u32>::new(); 2]);
 }
 
 #[test]
 fn a_long_prompt_is_read_in_pieces_and_nothing_is_tracked() {
-    let device = Device::default().autodiff();
+    let device = crate::device().autodiff();
     let model = model(&device);
     let prompt = random_tokens([1, 2100], 11, &device);
     let rows = generate(&model, &prompt, &GenerationConfig::new(1));
@@ -143,7 +143,7 @@ fn a_long_prompt_is_read_in_pieces_and_nothing_is_tracked() {
 
 #[test]
 fn prompts_and_settings_that_cannot_be_used_are_refused() {
-    let device = Device::default();
+    let device = crate::device();
     let model = model(&device);
     let refused = |prompt: Tensor<2, Int>, config: GenerationConfig| {
         model.generate(prompt, &config, |_| panic!("nothing is generated")).unwrap_err()
@@ -174,7 +174,7 @@ fn prompts_and_settings_that_cannot_be_used_are_refused() {
 
 #[test]
 fn a_broken_model_is_told_from_a_token() {
-    let device = Device::default();
+    let device = crate::device();
     let mut model = model(&device);
     model.norm_f.gamma = model.norm_f.gamma.map(|gamma| gamma.mul_scalar(f32::NAN));
     let error = model

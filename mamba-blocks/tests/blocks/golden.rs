@@ -108,7 +108,7 @@ fn loss(logits: Tensor<3>, tokens: Tensor<2, Int>) -> Tensor<1> {
 #[test]
 fn logits_loss_and_every_gradient_are_those_of_transformers() {
     let fixture = Fixture::open();
-    let device = Device::default().autodiff();
+    let device = crate::device().autodiff();
     let model = model(&fixture, &device);
     let tokens = Tensor::<2, Int>::from_data(fixture.data("input_ids"), &device);
 
@@ -125,7 +125,7 @@ fn logits_loss_and_every_gradient_are_those_of_transformers() {
 #[test]
 fn steps_give_the_logits_of_transformers() {
     let fixture = Fixture::open();
-    let device = Device::default();
+    let device = crate::device();
     let model = model(&fixture, &device);
     let tokens = Tensor::<2, Int>::from_data(fixture.data("input_ids"), &device);
     let [batch, length] = tokens.dims();

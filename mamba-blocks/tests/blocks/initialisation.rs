@@ -1,8 +1,8 @@
 //! A new model starts as the original implementation does.
 
 use crate::values;
+use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
-use burn::tensor::{Device, Tensor};
 use mamba_blocks::{DtInit, MambaConfig, MambaLmConfig};
 
 /// All in `-bound..bound`, and as spread out as uniform numbers are.
@@ -17,7 +17,7 @@ fn assert_uniform<const D: usize>(what: &str, x: Tensor<D>, bound: f64) {
 
 #[test]
 fn projections_and_convolution_start_as_in_pytorch() {
-    let device = Device::default();
+    let device = crate::device();
     let mamba = MambaConfig::new(256).with_bias(true).init(&device);
     assert_uniform("in_proj", mamba.in_proj.weight.val(), 1.0 / 16.0);
     assert_uniform("conv1d.weight", mamba.conv1d.weight.val(), 0.5);
@@ -33,7 +33,7 @@ fn projections_and_convolution_start_as_in_pytorch() {
 
 #[test]
 fn a_log_is_the_logarithm_of_one_to_d_state_and_d_is_one() {
-    let mamba = MambaConfig::new(6).with_d_state(20).init(&Device::default());
+    let mamba = MambaConfig::new(6).with_d_state(20).init(&crate::device());
     for (i, a_log) in values(mamba.a_log.val()).into_iter().enumerate() {
         assert!((a_log - ((i % 20 + 1) as f64).ln()).abs() < 1e-6);
     }
@@ -42,7 +42,7 @@ fn a_log_is_the_logarithm_of_one_to_d_state_and_d_is_one() {
 
 #[test]
 fn initial_time_steps_are_log_uniform_in_their_range() {
-    let device = Device::default();
+    let device = crate::device();
     let steps = |config: MambaConfig| {
         let bias = config.init(&device).dt_proj.bias.unwrap().val();
         values(softplus(bias, 1.0))
@@ -60,13 +60,13 @@ fn initial_time_steps_are_log_uniform_in_their_range() {
 #[test]
 fn a_constant_dt_proj_has_one_value() {
     let config = MambaConfig::new(64).with_dt_init(DtInit::Constant).with_dt_scale(3.0);
-    let weight = values(config.init(&Device::default()).dt_proj.weight.val());
+    let weight = values(config.init(&crate::device()).dt_proj.weight.val());
     assert!(weight.iter().all(|weight| (weight - 1.5).abs() < 1e-6));
 }
 
 #[test]
 fn the_output_projections_of_a_deep_model_are_scaled_down() {
-    let device = Device::default();
+    let device = crate::device();
     let config = MambaLmConfig::new(300, 32, 4);
     let bound = 1.0 / 64f64.sqrt();
     for layer in config.init(&device).layers {
@@ -79,7 +79,7 @@ fn the_output_projections_of_a_deep_model_are_scaled_down() {
 
 #[test]
 fn the_embedding_is_normal_and_norms_are_one() {
-    let model = MambaLmConfig::new(300, 32, 1).init(&Device::default());
+    let model = MambaLmConfig::new(300, 32, 1).init(&crate::device());
     let embedding = values(model.embedding.weight.val());
     let std = (embedding.iter().map(|x| x * x).sum::<f64>() / embedding.len() as f64).sqrt();
     assert!((std - 0.02).abs() < 0.001, "standard deviation {std}");

@@ -1,14 +1,37 @@
-//! Behaviour of the layers and the language model, on the default device of the features that are on.
+//! Behaviour of the layers and the language model, on the device that `MAMBA_TEST_DEVICE` names.
 
 mod configs;
 mod exactness;
 mod generation;
 mod golden;
 mod initialisation;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+mod launches;
 mod precision;
 mod weight_decay;
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
+
+/// Burn's default device if `MAMBA_TEST_DEVICE` is not set. `wgpu` is an emulated one unless `MAMBA_TEST_GPU` is set.
+fn device() -> Device {
+    match std::env::var("MAMBA_TEST_DEVICE").as_deref() {
+        #[cfg(feature = "wgpu")]
+        Ok("wgpu") if std::env::var_os("MAMBA_TEST_GPU").is_none() => Device::wgpu(burn::tensor::DeviceKind::Cpu),
+        #[cfg(feature = "wgpu")]
+        Ok("wgpu") => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        #[cfg(feature = "cuda")]
+        Ok("cuda") => Device::cuda(0),
+        #[cfg(feature = "rocm")]
+        Ok("rocm") => Device::rocm(0),
+        #[cfg(feature = "flex")]
+        Ok("flex") => Device::flex(),
+        #[cfg(feature = "ndarray")]
+        #[allow(deprecated, reason = "supported for as long as Burn has it")]
+        Ok("ndarray") => Device::ndarray(),
+        Ok(other) => panic!("MAMBA_TEST_DEVICE is {other}, which is not compiled in"),
+        Err(_) => Device::default(),
+    }
+}
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)

@@ -50,7 +50,7 @@ fn model(device: &Device) -> MambaLm {
 
 #[test]
 fn only_weights_of_projections_convolutions_and_embeddings_decay() {
-    let device = Device::default().autodiff();
+    let device = crate::device().autodiff();
     let mut gradients = ZeroGradients(GradientsParams::new());
     let model = model(&device).map(&mut gradients);
     let before = parameters(&model);
@@ -86,7 +86,7 @@ fn train(model: MambaLm, optimizer: &mut ModuleOptimizer, tokens: &Tensor<2, Int
 
 #[test]
 fn training_goes_on_from_saved_model_and_optimizer() {
-    let device = Device::default().autodiff();
+    let device = crate::device().autodiff();
     let tokens = random_tokens([2, 5], 9, &device);
     let config = AdamWConfig::new().with_weight_decay(0.5);
     let mut optimizer = adamw(&config);

@@ -2,15 +2,12 @@
 
 use super::kernels::{conv, conv_backward};
 use crate::causal_conv1d::backend::{CausalConv1dBackend, ConvConfig, ConvGrads, ConvInputs};
-use crate::cube::{address_type, empty, grid, rows, steps_i32};
+use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_params};
 use burn::backend::cubecl::dtype_to_storage_type;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{DType, TensorMetadata};
-use burn::tensor::{Shape, Slice};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::reshape;
 
 impl CausalConv1dBackend for CubeBackend {
     fn causal_conv1d(inputs: ConvInputs<Self>, config: ConvConfig) -> (FloatTensor<Self>, FloatTensor<Self>) {
@@ -68,7 +65,7 @@ impl CausalConv1dBackend for CubeBackend {
         let client = x.client.clone();
         let x = rows(x);
         let grad_x = empty(&x, [batch, length, channels], x.dtype);
-        let grad_params = empty(&x, [batch * n_chunks, channels * (width + 1)], DType::F32);
+        let grad_params = empty(&x, [batch * n_chunks, channels, width + 1], DType::F32);
         let grad_initial_state = empty(&x, initial_state.shape().dims::<3>(), x.dtype);
         let dtype = dtype_to_storage_type(x.dtype);
         let address = address_type(&[&x, &grad_x]);
@@ -99,14 +96,23 @@ impl CausalConv1dBackend for CubeBackend {
                 dtype,
             );
         }
-        let grad_params = reshape(Self::float_sum_dim(grad_params, 0), Shape::new([channels, width + 1]));
-        let params =
-            |from: usize, to: usize| Self::float_slice(grad_params.clone(), &[0..channels, from..to].map(Slice::from));
-        ConvGrads {
-            x: grad_x,
-            weight: params(0, width),
-            bias: reshape(params(width, width + 1), Shape::new([channels])),
-            initial_state: grad_initial_state,
+        let grad_weight = empty(&grad_params, [channels, width], DType::F32);
+        let grad_bias = empty(&grad_params, [channels], DType::F32);
+        let address = address_type(&[&grad_params]);
+        let (cubes, dim) = grid(&client, channels * (width + 1));
+        // SAFETY: every index is below the shapes.
+        unsafe {
+            sum_params::launch_unchecked(
+                &client,
+                cubes,
+                dim,
+                address,
+                grad_params.into_tensor_arg(),
+                grad_weight.clone().into_tensor_arg(),
+                grad_bias.clone().into_tensor_arg(),
+                None.into(),
+            );
         }
+        ConvGrads { x: grad_x, weight: grad_weight, bias: grad_bias, initial_state: grad_initial_state }
     }
 }

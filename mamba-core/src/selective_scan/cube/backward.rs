@@ -137,8 +137,8 @@ pub(crate) fn scan_backward<F: Float>(
     a: &Tensor<f32>,
     b: &Tensor<F>,
     c: &Tensor<F>,
-    // [2, d_inner]: d, delta_bias
-    channel_params: &Tensor<f32>,
+    d: &Tensor<f32>,
+    delta_bias: &Tensor<f32>,
     entries: &Tensor<f32>,
     carries: &Tensor<f32>,
     grad_y: &Tensor<F>,
@@ -149,7 +149,7 @@ pub(crate) fn scan_backward<F: Float>(
     mut grad_z: ComptimeOption<&mut Tensor<F>>,
     // [batch, length, n_groups, blocks, 2, d_state]: those of b and c, by block of channels
     grad_bc: &mut Tensor<f32>,
-    // [batch, n_chunks, d_inner, d_state + 2]: those of a, d and delta_bias, by chunk
+    // [batch * n_chunks, d_inner, d_state + 2]: those of a, d and delta_bias, by chunk
     grad_params: &mut Tensor<f32>,
     grad_initial_state: &mut Tensor<f32>,
     n_orders: usize,
@@ -194,8 +194,8 @@ pub(crate) fn scan_backward<F: Float>(
     let start = chunk_index * chunk;
     let end = (start + chunk).min(length);
     let slot = (batch * n_chunks + chunk_index) * d_inner + channel;
-    let skip = channel_params[channel];
-    let bias = channel_params[d_inner + channel];
+    let skip = d[channel];
+    let bias = delta_bias[channel];
 
     // Forward through the chunk: the state before every tile, and the gate's gradient, which needs the output.
     let unroll = comptime![registers && d_state <= 16];
@@ -390,4 +390,29 @@ pub(crate) fn scan_backward<F: Float>(
             }
         }
     }
+}
+
+/// The gradients of b and c from those of the blocks of channels; a thread sums one number of each, in a fixed order.
+#[cube(launch_unchecked, address_type = "dynamic")]
+pub(crate) fn sum_blocks<F: Float>(
+    // [batch, length, n_groups, blocks, 2, d_state]
+    grad_bc: &Tensor<f32>,
+    grad_b: &mut Tensor<F>,
+    grad_c: &mut Tensor<F>,
+    #[define(F)] _dtype: ElemType,
+) {
+    if ABSOLUTE_POS >= grad_b.len() {
+        terminate!();
+    }
+    let blocks = grad_bc.shape(3);
+    let d_state = grad_bc.shape(5);
+    let first = ABSOLUTE_POS / d_state * blocks * 2 * d_state + ABSOLUTE_POS % d_state;
+    let mut sum_b = f32::new(0.0);
+    let mut sum_c = f32::new(0.0);
+    for block in 0..blocks {
+        sum_b += grad_bc[first + 2 * block * d_state];
+        sum_c += grad_bc[first + (2 * block + 1) * d_state];
+    }
+    grad_b[ABSOLUTE_POS] = F::cast_from(sum_b);
+    grad_c[ABSOLUTE_POS] = F::cast_from(sum_c);
 }

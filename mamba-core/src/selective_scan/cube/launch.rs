@@ -1,14 +1,14 @@
 //! Puts tensors and kernels together.
 
-use super::backward::{TILE, chunk_grad, grad_passing, scan_backward};
+use super::backward::{TILE, chunk_grad, grad_passing, scan_backward, sum_blocks};
 use super::forward::{chunk_scan, chunk_state, state_passing};
-use crate::cube::{address_type, empty, grid, rows, steps_i32};
+use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_params};
 use crate::selective_scan::backend::{Gate, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{DType, TensorMetadata};
-use burn::tensor::{Shape, Slice};
+use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::reshape;
@@ -186,9 +186,8 @@ impl SelectiveScanBackend for CubeBackend {
         let grad_delta = empty(&p.u, [batch, length, d_inner], io);
         let grad_z = p.z.as_ref().map(|z| empty(z, [batch, length, d_inner], io));
         let grad_bc = empty(&p.u, [batch, length, n_groups, blocks, 2, d_state], DType::F32);
-        let grad_params = empty(&p.u, [batch, n_chunks, d_inner, d_state + 2], DType::F32);
+        let grad_params = empty(&p.u, [batch * n_chunks, d_inner, d_state + 2], DType::F32);
         let grad_initial_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
-        let channel_params = Self::float_cat(vec![p.d.clone(), p.delta_bias.clone()], 0);
         let carries = if n_chunks == 1 {
             reshape(grad_final_state.clone(), Shape::new([batch, 1, d_inner, d_state]))
         } else {
@@ -254,7 +253,8 @@ impl SelectiveScanBackend for CubeBackend {
                 p.a.into_tensor_arg(),
                 p.b.into_tensor_arg(),
                 p.c.into_tensor_arg(),
-                channel_params.into_tensor_arg(),
+                p.d.into_tensor_arg(),
+                p.delta_bias.into_tensor_arg(),
                 chunk_states.into_tensor_arg(),
                 carries.into_tensor_arg(),
                 grad_y.into_tensor_arg(),
@@ -280,17 +280,37 @@ impl SelectiveScanBackend for CubeBackend {
         }
 
         // What cubes and chunks could not sum themselves.
-        let grad_bc = reshape(Self::float_sum_dim(grad_bc, 3), Shape::new([batch, length, n_groups, 2, d_state]));
-        let bc = |which: usize| {
-            let slices = [0..batch, 0..length, 0..n_groups, which..which + 1, 0..d_state].map(Slice::from);
-            let grad = Self::float_slice(grad_bc.clone(), &slices);
-            Self::float_cast(reshape(grad, Shape::new([batch, length, n_groups, d_state])), io.into())
-        };
-        let grad_params = reshape(grad_params, Shape::new([batch * n_chunks, d_inner * (d_state + 2)]));
-        let grad_params = reshape(Self::float_sum_dim(grad_params, 0), Shape::new([d_inner, d_state + 2]));
-        let params =
-            |from: usize, to: usize| Self::float_slice(grad_params.clone(), &[0..d_inner, from..to].map(Slice::from));
-        let per_channel = |which: usize| reshape(params(which, which + 1), Shape::new([d_inner]));
+        let [grad_b, grad_c] = [(); 2].map(|()| empty(&grad_bc, [batch, length, n_groups, d_state], io));
+        let (cubes, dim) = grid(&client, batch * length * n_groups * d_state);
+        // SAFETY: every index is below the shapes.
+        unsafe {
+            sum_blocks::launch_unchecked(
+                &client,
+                cubes,
+                dim,
+                address,
+                grad_bc.into_tensor_arg(),
+                grad_b.clone().into_tensor_arg(),
+                grad_c.clone().into_tensor_arg(),
+                dtype,
+            );
+        }
+        let grad_a = empty(&grad_params, [d_inner, d_state], DType::F32);
+        let [grad_d, grad_bias] = [(); 2].map(|()| empty(&grad_params, [d_inner], DType::F32));
+        let (cubes, dim) = grid(&client, d_inner * (d_state + 2));
+        // SAFETY: as above.
+        unsafe {
+            sum_params::launch_unchecked(
+                &client,
+                cubes,
+                dim,
+                address,
+                grad_params.into_tensor_arg(),
+                grad_a.clone().into_tensor_arg(),
+                grad_d.clone().into_tensor_arg(),
+                Some(grad_bias.clone().into_tensor_arg()).into(),
+            );
+        }
         let grad_u = if u_channels == d_inner {
             grad_u
         } else {
@@ -301,11 +321,11 @@ impl SelectiveScanBackend for CubeBackend {
         ScanGrads {
             u: grad_u,
             delta: grad_delta,
-            a: params(0, d_state),
-            b: bc(0),
-            c: bc(1),
-            d: per_channel(d_state),
-            delta_bias: per_channel(d_state + 1),
+            a: grad_a,
+            b: grad_b,
+            c: grad_c,
+            d: grad_d,
+            delta_bias: grad_bias,
             initial_state: grad_initial_state,
             gate: grad_z.map_or(Gate::None, Gate::Silu),
         }
