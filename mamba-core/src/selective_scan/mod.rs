@@ -121,7 +121,8 @@ pub struct SelectiveScanOutput {
 /// from run to run.
 ///
 /// # Panics
-/// If shapes, dtypes or devices do not fit together, or if a dimension is zero; the message names the argument.
+/// If shapes or dtypes do not fit together, or if a dimension is zero; the message names the argument. Burn panics if
+/// tensors are on different devices.
 ///
 /// ```
 /// use burn::tensor::{Device, Distribution, Tensor};
