@@ -60,5 +60,16 @@ fn length(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, block, length);
+/// Freed memory stays with the process: taken from the system again and again, page by page, the large tensors of long
+/// sequences would measure the system. Only glibc needs telling.
+fn keep_memory(_: &mut Criterion) {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: settings of the allocator, made before other threads exist.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
+    }
+}
+
+criterion_group!(benches, keep_memory, block, length);
 criterion_main!(benches);

@@ -1,105 +1,134 @@
-//! The backward kernels. With `g` the gradient of the ungated output and `G` that of the state
-//! (Gu & Dao 2023, appendix D; `E` = `exp(delta a)`):
+//! The backward kernels: spans of tokens side by side as in the forward pass, each from its end to its start.
 //!
-//! ```text
-//! G_t = c_t g_t + E_(t+1) G_(t+1)          dc_t = sum_e g_t h_t             db_t = sum_e G_t delta_t u_t
-//! du_t = d g_t + sum_n G_t delta_t b_t     ddelta_t = sum_n G_t (b_t u_t + a E_t h_(t-1))
-//! da = sum_t G_t delta_t E_t h_(t-1)       dd = sum_t g_t u_t
-//! ```
-//!
-//! Chunks run side by side as in the forward pass: what every chunk hands back from a zero gradient
-//! ([`chunk_grad`]), the hand-over from chunk to chunk ([`grad_passing`]), and every chunk with the gradient that
-//! reaches it ([`scan_backward`]), where the states are recomputed from the chunk's entry state, tile by tile.
+//! A cube goes through its span chunk by chunk and tile by tile. It finds the states of a tile again, from the state that
+//! was saved before the chunk, and keeps them; then it walks the tile backwards. With `g_t` the gradient of `<c_t, h_t>`
+//! and `G_t` that of `h_t`, `G_t = c_t g_t + exp(delta_(t+1) a) G_(t+1)`, and all other gradients are products with it.
+//! Those of b and c are sums over channels: the cube's own here, of all cubes in [`sum_blocks`].
 
-#![allow(clippy::manual_is_multiple_of, reason = "not a method of numbers in kernels")]
-
-use super::forward::{at, offset, states_at, step_size};
+use super::plan::Plan;
+use super::tile::{Ahead, Place, Tile, place, rates};
 use crate::cube::{sigmoid, step_at};
 use cubecl::prelude::*;
 
-/// Tokens whose states a thread holds at once. Chunks are multiples of it.
-pub(crate) const TILE: usize = 16;
+/// The gradients of `<c, h> + d u` for all tokens of a tile: `[tile, channels]` in shared memory.
+#[cube]
+fn fill_grads<F: Float>(
+    to: &mut Shared<[f32]>,
+    ahead: &Ahead<F>,
+    place: &Place,
+    tokens: usize,
+    #[comptime] gated: bool,
+    #[comptime] plan: Plan,
+) {
+    #[unroll(plan.unroll)]
+    for i in 0..plan.tokens_of_unit() {
+        let t = place.part + i * plan.split;
+        if t < plan.tile {
+            let mut grad = f32::cast_from(ahead.grad[i]);
+            if comptime![gated] {
+                let z = f32::cast_from(ahead.z[i]);
+                grad *= z * sigmoid(z);
+            }
+            to[t * plan.channels + place.column] = select(t < tokens && place.active, grad, f32::new(0.0));
+        }
+    }
+}
 
-/// The gradient of the state before every chunk if none reaches the chunk's end, and the sum of its deltas.
+/// What a span hands back from a zero gradient behind it, written as that behind the span before; the sum of its deltas.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn chunk_grad<F: Float>(
+pub(crate) fn span_grad<F: Float>(
+    u: &Tensor<F>,
     delta: &Tensor<F>,
     a: &Tensor<f32>,
+    b: &Tensor<F>,
     c: &Tensor<F>,
     delta_bias: &Tensor<f32>,
     grad_y: &Tensor<F>,
     z: ComptimeOption<&Tensor<F>>,
     steps: ComptimeOption<&Tensor<i32>>,
-    // [batch, n_chunks, d_inner, d_state]: every chunk but the first writes the slot before its own.
+    // [batch, n_spans, d_inner, d_state]: every span but the first writes the slot before its own.
     carries: &mut Tensor<f32>,
-    // [batch, n_chunks, d_inner, 2]: the sum of delta, and 0 if a reset cut the chunk, else 1.
+    // [batch, n_spans, d_inner, 2]: the sum of delta, and 0 if a reset cut the span, else 1.
     sums: &mut Tensor<f32>,
     n_orders: usize,
+    segment: usize,
+    span: usize,
+    #[comptime] plan: Plan,
     #[comptime] d_state: usize,
-    #[comptime] chunk: usize,
     #[comptime] delta_softplus: bool,
     #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
 ) {
     let d_inner = delta.shape(2);
     let length = delta.shape(1);
-    let n_chunks = carries.shape(1);
-    if ABSOLUTE_POS >= delta.shape(0) * n_chunks * d_inner {
+    let n_spans = carries.shape(1);
+    let place = place(d_inner, n_spans, b.shape(2), n_orders, segment, plan);
+    // The grid may be larger than the work; a whole cube leaves then.
+    if place.batch >= delta.shape(0) || place.span == 0 {
         terminate!();
     }
-    let channel = ABSOLUTE_POS % d_inner;
-    let chunk_index = ABSOLUTE_POS / d_inner % n_chunks;
-    let batch = ABSOLUTE_POS / d_inner / n_chunks;
-    let order = channel / (d_inner / n_orders);
-    let group = channel / (d_inner / c.shape(2));
-    if chunk_index == 0 {
-        terminate!();
-    }
-
-    let unroll = comptime![d_state <= 16];
-    let bias = delta_bias[channel];
-    let mut carry = Array::<f32>::new(d_state);
-    let mut a_n = Array::<f32>::new(d_state);
-    #[unroll(unroll)]
-    for n in 0..d_state {
-        carry[n] = f32::new(0.0);
-        a_n[n] = a[channel * d_state + n];
+    let start = place.span * span;
+    let end = (start + span).min(length);
+    let bias = delta_bias[place.channel];
+    let rates = rates(a, &place, d_state, plan);
+    let quads = comptime![plan.states / 4];
+    let mut carry = Array::<f32>::new(plan.states);
+    #[unroll(plan.unroll)]
+    for j in 0..plan.states {
+        carry[j] = f32::new(0.0);
     }
     let mut sum = f32::new(0.0);
     let mut alive = f32::new(1.0);
-    let start = chunk_index * chunk;
-    let end = (start + chunk).min(length);
-    for i in 0..end - start {
-        let step = step_at(&steps, batch, order, end - 1 - i, length, reverse);
-        let dt = step_size(f32::cast_from(delta[at::<F>(delta, batch, step.place, channel)]), bias, delta_softplus);
-        let grad = f32::cast_from(grad_y[at::<F>(grad_y, batch, step.place, channel)]);
-        #[comptime]
-        let g = match &z {
-            ComptimeOption::Some(z) => {
-                let z_t = f32::cast_from(z[offset(z.stride(0), z.stride(1), batch, step.place) + channel]);
-                grad * z_t * sigmoid(z_t)
+
+    let mut tile = Tile::new(plan);
+    let mut g = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.channels]);
+    let mut ahead = Ahead::<F>::new(plan);
+    let used = (end - start).div_ceil(plan.tile);
+    for back in 0..used {
+        let first = start + (used - 1 - back) * plan.tile;
+        ahead.read(u, delta, b, c, &z, &steps, &place, first, end, d_state, reverse, plan);
+        ahead.read_grad(grad_y, &steps, &place, first, end, reverse, plan);
+        tile.fill::<F>(&ahead, bias, &place, end - first, d_state, delta_softplus, plan);
+        fill_grads::<F>(&mut g, &ahead, &place, end - first, z.is_some(), plan);
+        sync_cube();
+        #[unroll(plan.unroll)]
+        for i in 0..plan.tile {
+            let t = plan.tile - 1 - i;
+            let delta_t = tile.delta[t * plan.channels + place.column];
+            let g_t = g[t * plan.channels + place.column];
+            let keep = tile.keep[t];
+            #[unroll]
+            for q in 0..quads {
+                let c_t = tile.b_c[((plan.tile + t) * plan.split + place.part) * quads + q];
+                #[unroll]
+                for k in 0..4usize {
+                    let j = comptime![q * 4 + k];
+                    carry[j] = (delta_t * rates[j]).exp() * keep * fma(c_t.extract(k), g_t, carry[j]);
+                }
             }
-            ComptimeOption::None => grad,
-        };
-        let c_t = states_at::<F>(c, batch, step.place, group);
-        #[unroll(unroll)]
-        for n in 0..d_state {
-            carry[n] = (dt * a_n[n]).exp() * step.keep * (f32::cast_from(c[c_t + n]) * g + carry[n]);
+            sum += delta_t;
+            alive *= keep;
         }
-        sum += dt;
-        alive *= step.keep;
+        sync_cube();
     }
 
-    let slot = (batch * n_chunks + chunk_index) * d_inner + channel;
-    #[unroll(unroll)]
-    for n in 0..d_state {
-        carries[(slot - d_inner) * d_state + n] = carry[n];
+    if place.active {
+        let slot = (place.batch * n_spans + place.span) * d_inner + place.channel;
+        #[unroll(plan.unroll)]
+        for j in 0..plan.states {
+            let n = place.part * plan.states + j;
+            if n < d_state {
+                carries[(slot - d_inner) * d_state + n] = carry[j];
+            }
+        }
+        if place.part == 0 {
+            sums[slot * 2] = sum;
+            sums[slot * 2 + 1] = alive;
+        }
     }
-    sums[slot * 2] = sum;
-    sums[slot * 2 + 1] = alive;
 }
 
-/// Turns what chunks hand back from zero into what truly reaches every chunk's end.
+/// Turns what spans hand back from zero into what truly reaches every span's end.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub(crate) fn grad_passing(
     a: &Tensor<f32>,
@@ -107,7 +136,7 @@ pub(crate) fn grad_passing(
     grad_final_state: &Tensor<f32>,
     carries: &mut Tensor<f32>,
 ) {
-    let n_chunks = carries.shape(1);
+    let n_spans = carries.shape(1);
     let d_inner = carries.shape(2);
     let d_state = carries.shape(3);
     let row = d_inner * d_state;
@@ -115,21 +144,20 @@ pub(crate) fn grad_passing(
         terminate!();
     }
     let within = ABSOLUTE_POS % row;
-    let first = ABSOLUTE_POS / row * n_chunks;
+    let first = ABSOLUTE_POS / row * n_spans;
     let a_n = a[within];
     let mut carry = grad_final_state[ABSOLUTE_POS];
-    carries[(first + n_chunks - 1) * row + within] = carry;
-    for i in 1..n_chunks {
-        let c = n_chunks - i;
-        let after = ((first + c) * d_inner + within / d_state) * 2;
-        let slot = (first + c - 1) * row + within;
+    carries[(first + n_spans - 1) * row + within] = carry;
+    for i in 1..n_spans {
+        let s = n_spans - i;
+        let after = ((first + s) * d_inner + within / d_state) * 2;
+        let slot = (first + s - 1) * row + within;
         carry = (a_n * sums[after]).exp() * sums[after + 1] * carry + carries[slot];
         carries[slot] = carry;
     }
 }
 
-/// All gradients of one chunk. A cube owns a block of channels of one segment, over which it sums those of b and c: a
-/// segment's channels share their group and their order.
+/// All gradients of a span.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub(crate) fn scan_backward<F: Float>(
     u: &Tensor<F>,
@@ -139,7 +167,9 @@ pub(crate) fn scan_backward<F: Float>(
     c: &Tensor<F>,
     d: &Tensor<f32>,
     delta_bias: &Tensor<f32>,
-    entries: &Tensor<f32>,
+    // [batch, n_chunks, d_inner, d_state]
+    chunk_states: &Tensor<f32>,
+    // [batch, n_spans, d_inner, d_state]: the gradients of the states behind the spans
     carries: &Tensor<f32>,
     grad_y: &Tensor<F>,
     z: ComptimeOption<&Tensor<F>>,
@@ -147,247 +177,269 @@ pub(crate) fn scan_backward<F: Float>(
     grad_u: &mut Tensor<F>,
     grad_delta: &mut Tensor<F>,
     mut grad_z: ComptimeOption<&mut Tensor<F>>,
-    // [batch, length, n_groups, blocks, 2, d_state]: those of b and c, by block of channels
+    // [batch, length, n_groups, blocks, 2, d_state]: those of b and c, by cube
     grad_bc: &mut Tensor<f32>,
-    // [batch * n_chunks, d_inner, d_state + 2]: those of a, d and delta_bias, by chunk
+    // [batch * n_spans, d_inner, d_state + 2]: those of a, d and delta_bias, by span
     grad_params: &mut Tensor<f32>,
     grad_initial_state: &mut Tensor<f32>,
     n_orders: usize,
     segment: usize,
-    // TILE, as a number that the device's compiler does not know.
-    tile_length: usize,
-    #[comptime] block: usize,
+    span: usize,
+    #[comptime] plan: Plan,
     #[comptime] d_state: usize,
     #[comptime] chunk: usize,
     #[comptime] delta_softplus: bool,
     #[comptime] reverse: bool,
-    // Whether a tile's tokens are unrolled into registers; else all loops are left to run time.
-    #[comptime] registers: bool,
     #[define(F)] _dtype: ElemType,
 ) {
     let d_inner = delta.shape(2);
     let length = delta.shape(1);
-    let n_chunks = entries.shape(1);
     let n_groups = b.shape(2);
     let blocks = grad_bc.shape(3);
-    let per_group = d_inner / n_groups;
-    // The grid may be larger than the work; a whole cube leaves then.
-    if CUBE_POS >= delta.shape(0) * n_chunks * n_groups * blocks {
+    let n_spans = carries.shape(1);
+    let place = place(d_inner, n_spans, n_groups, n_orders, segment, plan);
+    if place.batch >= delta.shape(0) {
         terminate!();
     }
-    let block_index = CUBE_POS % blocks;
-    let group = CUBE_POS / blocks % n_groups;
-    let chunk_index = CUBE_POS / blocks / n_groups % n_chunks;
-    let batch = CUBE_POS / blocks / n_groups / n_chunks;
-    let unit = UNIT_POS as usize;
-    // Units beyond the segment compute on the last channel with zero weight and write nothing.
-    let segment_blocks = segment.div_ceil(block);
-    let within = block_index % segment_blocks * block + unit;
-    let active = within < segment;
-    let channel = group * per_group + block_index / segment_blocks * segment + within.min(segment - 1);
-    let weight = select(active, f32::new(1.0), f32::new(0.0));
-    let order = channel / (d_inner / n_orders);
-
-    let tiles = comptime![chunk / TILE];
-    let tokens = if comptime![registers] { TILE.runtime() } else { tile_length };
-    let n_states = if comptime![registers] { d_state.runtime() } else { a.shape(1) };
-    let start = chunk_index * chunk;
-    let end = (start + chunk).min(length);
-    let slot = (batch * n_chunks + chunk_index) * d_inner + channel;
-    let skip = d[channel];
-    let bias = delta_bias[channel];
-
-    // Forward through the chunk: the state before every tile, and the gate's gradient, which needs the output.
-    let unroll = comptime![registers && d_state <= 16];
-    let mut tile_states = Array::<f32>::new(comptime![tiles * d_state]);
-    let mut h = Array::<f32>::new(d_state);
-    #[unroll(unroll)]
-    for n in 0..n_states {
-        h[n] = entries[slot * d_state + n];
-    }
-    for t in start..end {
-        if (t - start) % TILE == 0 {
-            let tile = (t - start) / TILE;
-            #[unroll(unroll)]
-            for n in 0..n_states {
-                tile_states[tile * d_state + n] = h[n];
-            }
+    let block = CUBE_POS % blocks;
+    let start = place.span * span;
+    let end = (start + span).min(length);
+    let bias = delta_bias[place.channel];
+    let skip = d[place.channel];
+    let rates = rates(a, &place, d_state, plan);
+    let quads = comptime![plan.states / 4];
+    let slot = (place.batch * n_spans + place.span) * d_inner + place.channel;
+    let mut carry = Array::<f32>::new(plan.states);
+    let mut grad_a = Array::<f32>::new(plan.states);
+    #[unroll(plan.unroll)]
+    for j in 0..plan.states {
+        let n = place.part * plan.states + j;
+        carry[j] = f32::new(0.0);
+        grad_a[j] = f32::new(0.0);
+        if n < d_state {
+            carry[j] = carries[slot * d_state + n];
         }
-        let step = step_at(&steps, batch, order, t, length, reverse);
-        let dt = step_size(f32::cast_from(delta[at::<F>(delta, batch, step.place, channel)]), bias, delta_softplus);
-        let u_t = f32::cast_from(u[at::<F>(u, batch, step.place, channel)]);
-        let b_t = states_at::<F>(b, batch, step.place, group);
-        let c_t = states_at::<F>(c, batch, step.place, group);
-        let mut y = skip * u_t;
-        #[unroll(unroll)]
-        for n in 0..n_states {
-            let h_n = (dt * a[channel * d_state + n]).exp() * step.keep * h[n] + dt * u_t * f32::cast_from(b[b_t + n]);
-            h[n] = h_n;
-            y += h_n * f32::cast_from(c[c_t + n]);
-        }
-        #[comptime]
-        if let ComptimeOption::Some(grad_z) = grad_z.as_mut() {
-            #[comptime]
-            if let ComptimeOption::Some(z) = &z {
-                let z_t = f32::cast_from(z[offset(z.stride(0), z.stride(1), batch, step.place) + channel]);
-                let s = sigmoid(z_t);
-                let grad = f32::cast_from(grad_y[at::<F>(grad_y, batch, step.place, channel)]);
-                if active {
-                    grad_z[(batch * length + step.place) * d_inner + channel] =
-                        F::cast_from(grad * y * s * (1.0 + z_t * (1.0 - s)));
-                }
-            }
-        }
-    }
-
-    // Backward, tile by tile.
-    let mut carry = Array::<f32>::new(d_state);
-    let mut grad_a = Array::<f32>::new(d_state);
-    #[unroll(unroll)]
-    for n in 0..n_states {
-        carry[n] = carries[slot * d_state + n];
-        grad_a[n] = f32::new(0.0);
     }
     let mut grad_d = f32::new(0.0);
     let mut grad_bias = f32::new(0.0);
 
-    let row = comptime![block + 1];
-    let mut shared = Shared::<[f32]>::new_slice(comptime![2 * TILE * row]);
-    let mut halves = Shared::<[f32]>::new_slice(comptime![4 * TILE]);
+    let resets = steps.is_some();
+    let gated = z.is_some();
+    let mut tile = Tile::new(plan);
+    let mut g = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.channels]);
+    // [tile, split, channels]: what the units of a channel add up: <G, b>, <G, exp(delta a) h a>, <c, h>
+    let mut sums_gb = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.units()]);
+    let mut sums_ga = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.units()]);
+    let mut sums_y = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.units()]);
+    // [sums, channels + 1]: what the channels add up
+    let row = comptime![plan.channels + 1];
+    let mut sums_bc = Shared::<[f32]>::new_slice(comptime![plan.sums() * row]);
+    let mut ahead = Ahead::<F>::new(plan);
+    // The state before every tile of a chunk.
+    let tiles = comptime![chunk.div_ceil(plan.tile)];
+    let mut entries = Array::<f32>::new(comptime![tiles * plan.states]);
+    // The state before and after every token of a tile, and the decay.
+    let mut h = Array::<f32>::new(comptime![(plan.tile + 1) * plan.states]);
+    let mut decays = Array::<f32>::new(comptime![plan.tile * plan.states]);
 
-    let used = (end - start).div_ceil(TILE);
-    for back in 0..used {
-        let tile = used - 1 - back;
-        let first = start + tile * TILE;
-        // Tokens behind the end have zero delta and gradients: the identity.
-        let mut dt = Array::<f32>::new(TILE);
-        let mut slope = Array::<f32>::new(TILE);
-        let mut u_t = Array::<f32>::new(TILE);
-        let mut g = Array::<f32>::new(TILE);
-        let mut keep = Array::<f32>::new(TILE);
-        let mut grad_dt = Array::<f32>::new(TILE);
-        let mut grad_ut = Array::<f32>::new(TILE);
-        #[unroll(registers)]
-        for i in 0..tokens {
-            dt[i] = f32::new(0.0);
-            slope[i] = f32::new(0.0);
-            u_t[i] = f32::new(0.0);
-            g[i] = f32::new(0.0);
-            keep[i] = f32::new(1.0);
-            grad_dt[i] = f32::new(0.0);
-            grad_ut[i] = f32::new(0.0);
-            if first + i < end {
-                let step = step_at(&steps, batch, order, first + i, length, reverse);
-                let pre = f32::cast_from(delta[at::<F>(delta, batch, step.place, channel)]) + bias;
-                let grad = f32::cast_from(grad_y[at::<F>(grad_y, batch, step.place, channel)]) * weight;
-                dt[i] = step_size(pre, f32::new(0.0), delta_softplus);
-                slope[i] = if comptime![delta_softplus] {
-                    select(pre > 20.0, f32::new(1.0), sigmoid(pre))
-                } else {
-                    f32::new(1.0)
-                };
-                u_t[i] = f32::cast_from(u[at::<F>(u, batch, step.place, channel)]);
-                keep[i] = step.keep;
-                #[comptime]
-                let gated = match &z {
-                    ComptimeOption::Some(z) => {
-                        let z_t = f32::cast_from(z[offset(z.stride(0), z.stride(1), batch, step.place) + channel]);
-                        grad * z_t * sigmoid(z_t)
+    let n_chunks = (end - start).div_ceil(chunk);
+    for chunk_back in 0..n_chunks {
+        let chunk_start = start + (n_chunks - 1 - chunk_back) * chunk;
+        let chunk_end = (chunk_start + chunk).min(end);
+        let used = (chunk_end - chunk_start).div_ceil(plan.tile);
+        let state = ((place.batch * chunk_states.shape(1) + chunk_start / chunk) * d_inner + place.channel) * d_state;
+        let mut entry = Array::<f32>::new(plan.states);
+        #[unroll(plan.unroll)]
+        for j in 0..plan.states {
+            let n = place.part * plan.states + j;
+            entry[j] = f32::new(0.0);
+            if n < d_state {
+                entry[j] = chunk_states[state + n];
+            }
+            entries[j] = entry[j];
+        }
+        for k in 1..used {
+            let first = chunk_start + (k - 1) * plan.tile;
+            ahead.read(u, delta, b, c, &z, &steps, &place, first, chunk_end, d_state, reverse, plan);
+            tile.fill::<F>(&ahead, bias, &place, chunk_end - first, d_state, delta_softplus, plan);
+            sync_cube();
+            #[unroll(plan.unroll)]
+            for t in 0..plan.tile {
+                tile.advance(&mut entry, &rates, t, &place, resets, plan);
+            }
+            #[unroll(plan.unroll)]
+            for j in 0..plan.states {
+                entries[k * plan.states + j] = entry[j];
+            }
+            sync_cube();
+        }
+
+        for tile_back in 0..used {
+            let k = used - 1 - tile_back;
+            let first = chunk_start + k * plan.tile;
+            ahead.read(u, delta, b, c, &z, &steps, &place, first, chunk_end, d_state, reverse, plan);
+            ahead.read_grad(grad_y, &steps, &place, first, chunk_end, reverse, plan);
+            tile.fill::<F>(&ahead, bias, &place, chunk_end - first, d_state, delta_softplus, plan);
+            fill_grads::<F>(&mut g, &ahead, &place, chunk_end - first, gated, plan);
+            sync_cube();
+
+            #[unroll(plan.unroll)]
+            for j in 0..plan.states {
+                h[j] = entries[k * plan.states + j];
+            }
+            #[unroll(plan.unroll)]
+            for t in 0..plan.tile {
+                let delta_t = tile.delta[t * plan.channels + place.column];
+                let x = tile.x[t * plan.channels + place.column];
+                let mut y = f32::new(0.0);
+                #[unroll]
+                for q in 0..quads {
+                    let b_t = tile.b_c[(t * plan.split + place.part) * quads + q];
+                    let c_t = tile.b_c[((plan.tile + t) * plan.split + place.part) * quads + q];
+                    #[unroll]
+                    for i in 0..4usize {
+                        let j = comptime![q * 4 + i];
+                        let at = t * plan.states + j;
+                        let mut kept = (delta_t * rates[j]).exp();
+                        if comptime![resets] {
+                            kept *= tile.keep[t];
+                        }
+                        decays[at] = kept;
+                        let h_t = fma(kept, h[at], x * b_t.extract(i));
+                        h[at + plan.states] = h_t;
+                        y = fma(h_t, c_t.extract(i), y);
                     }
-                    ComptimeOption::None => grad,
-                };
-                g[i] = gated;
-            }
-        }
-
-        for n in 0..n_states {
-            let a_n = a[channel * d_state + n];
-            let entry = tile_states[tile * d_state + n];
-            let mut h_n = Array::<f32>::new(TILE);
-            let mut decays = Array::<f32>::new(TILE);
-            let mut b_n = Array::<f32>::new(TILE);
-            let mut c_n = Array::<f32>::new(TILE);
-            let mut state = entry;
-            #[unroll(registers)]
-            for i in 0..tokens {
-                b_n[i] = f32::new(0.0);
-                c_n[i] = f32::new(0.0);
-                if first + i < end {
-                    let step = step_at(&steps, batch, order, first + i, length, reverse);
-                    b_n[i] = f32::cast_from(b[states_at::<F>(b, batch, step.place, group) + n]);
-                    c_n[i] = f32::cast_from(c[states_at::<F>(c, batch, step.place, group) + n]);
                 }
-                decays[i] = (dt[i] * a_n).exp() * keep[i];
-                state = decays[i] * state + dt[i] * u_t[i] * b_n[i];
-                h_n[i] = state;
+                if comptime![gated] {
+                    sums_y[(t * plan.split + place.part) * plan.channels + place.column] = y;
+                }
             }
-            let mut later = carry[n];
-            let mut sum_a = f32::new(0.0);
-            #[unroll(registers)]
-            for j in 0..tokens {
-                let i = tokens - 1 - j;
-                let before = select(i == 0, entry, h_n[i.max(1) - 1]);
-                let kept = decays[i] * before;
-                let big_g = c_n[i] * g[i] + later;
-                grad_dt[i] += big_g * (b_n[i] * u_t[i] + a_n * kept);
-                grad_ut[i] += big_g * dt[i] * b_n[i];
-                sum_a += big_g * dt[i] * kept;
-                shared[i * row + unit] = big_g * dt[i] * u_t[i] * weight;
-                shared[(TILE + i) * row + unit] = g[i] * h_n[i];
-                later = decays[i] * big_g;
-            }
-            carry[n] = later;
-            grad_a[n] += sum_a;
 
-            // Sums over the block's channels: every row of `shared` in two halves, in a fixed order.
+            #[unroll(plan.unroll)]
+            for step_back in 0..comptime![plan.tile / plan.summed] {
+                #[unroll(plan.unroll)]
+                for token_back in 0..plan.summed {
+                    let s = plan.summed - 1 - token_back;
+                    let t = plan.tile - 1 - step_back * plan.summed - token_back;
+                    let delta_t = tile.delta[t * plan.channels + place.column];
+                    let x = tile.x[t * plan.channels + place.column];
+                    let g_t = g[t * plan.channels + place.column];
+                    let mut gb = f32::new(0.0);
+                    let mut ga = f32::new(0.0);
+                    #[unroll]
+                    for q in 0..quads {
+                        let b_t = tile.b_c[(t * plan.split + place.part) * quads + q];
+                        let c_t = tile.b_c[((plan.tile + t) * plan.split + place.part) * quads + q];
+                        #[unroll]
+                        for i in 0..4usize {
+                            let j = comptime![q * 4 + i];
+                            let at = t * plan.states + j;
+                            let grad = fma(c_t.extract(i), g_t, carry[j]);
+                            gb = fma(grad, b_t.extract(i), gb);
+                            carry[j] = decays[at] * grad;
+                            let of_rate = carry[j] * h[at];
+                            ga = fma(of_rate, rates[j], ga);
+                            grad_a[j] = fma(of_rate, delta_t, grad_a[j]);
+                            let n = place.part * plan.states + j;
+                            sums_bc[(2 * s * plan.padded_states() + n) * row + place.column] = grad * x;
+                            sums_bc[((2 * s + 1) * plan.padded_states() + n) * row + place.column] =
+                                g_t * h[at + plan.states];
+                        }
+                    }
+                    sums_gb[(t * plan.split + place.part) * plan.channels + place.column] = gb;
+                    sums_ga[(t * plan.split + place.part) * plan.channels + place.column] = ga;
+                }
+                sync_cube();
+                let first_summed = first + plan.tile - (step_back + 1) * plan.summed;
+                for i in 0..comptime![plan.sums().div_ceil(plan.units())] {
+                    let index = UNIT_POS as usize + i * plan.units();
+                    let n = index % plan.padded_states();
+                    let which = index / plan.padded_states() % 2;
+                    let t = first_summed + index / plan.padded_states() / 2;
+                    if index < plan.sums() && n < d_state && t < chunk_end {
+                        let mut sum = f32::new(0.0);
+                        #[unroll(plan.unroll)]
+                        for column in 0..plan.channels {
+                            sum += sums_bc[index * row + column];
+                        }
+                        let step = step_at(&steps, place.batch, place.order, t, length, reverse);
+                        let token = ((place.batch * length + step.place) * n_groups + place.group) * blocks + block;
+                        grad_bc[(token * 2 + which) * d_state + n] = sum;
+                    }
+                }
+                sync_cube();
+            }
+
+            #[unroll(plan.unroll)]
+            for i in 0..plan.tokens_of_unit() {
+                let t = place.part + i * plan.split;
+                if t < plan.tile && first + t < chunk_end && place.active {
+                    let at = t * plan.units() + place.column;
+                    let mut gb = f32::new(0.0);
+                    let mut ga = f32::new(0.0);
+                    let u_t = f32::cast_from(ahead.u[i]);
+                    let mut y = skip * u_t;
+                    #[unroll(plan.unroll)]
+                    for part in 0..plan.split {
+                        gb += sums_gb[at + part * plan.channels];
+                        ga += sums_ga[at + part * plan.channels];
+                        if comptime![gated] {
+                            y += sums_y[at + part * plan.channels];
+                        }
+                    }
+                    let pre = f32::cast_from(ahead.delta[i]) + bias;
+                    let delta_t = tile.delta[t * plan.channels + place.column];
+                    let g_t = g[t * plan.channels + place.column];
+                    let mut grad_pre = fma(gb, u_t, ga);
+                    if comptime![delta_softplus] {
+                        grad_pre *= select(pre > 20.0, f32::new(1.0), sigmoid(pre));
+                    }
+                    let step = step_at(&steps, place.batch, place.order, first + t, length, reverse);
+                    let to = (place.batch * length + step.place) * d_inner + place.channel;
+                    grad_u[to] = F::cast_from(fma(gb, delta_t, skip * g_t));
+                    grad_delta[to] = F::cast_from(grad_pre);
+                    #[comptime]
+                    if let ComptimeOption::Some(grad_z) = grad_z.as_mut() {
+                        let z_t = f32::cast_from(ahead.z[i]);
+                        let grad = f32::cast_from(ahead.grad[i]);
+                        let s = sigmoid(z_t);
+                        grad_z[to] = F::cast_from(grad * y * s * (1.0 + z_t * (1.0 - s)));
+                    }
+                    grad_bias += grad_pre;
+                    grad_d = fma(g_t, u_t, grad_d);
+                }
+            }
             sync_cube();
-            if unit < comptime![4 * TILE] {
-                let sum_row = unit % (2 * TILE);
-                let half = unit / (2 * TILE);
-                let mut sum = f32::new(0.0);
-                let width = CUBE_DIM as usize / 2;
-                for i in 0..width {
-                    sum += shared[sum_row * row + half * width + i];
-                }
-                halves[unit] = sum;
-            }
-            sync_cube();
-            if unit < comptime![2 * TILE] {
-                let t = first + unit % TILE;
-                if t < end {
-                    let step = step_at(&steps, batch, order, t, length, reverse);
-                    let token = ((batch * length + step.place) * n_groups + group) * blocks + block_index;
-                    grad_bc[(token * 2 + unit / TILE) * d_state + n] = halves[unit] + halves[unit + 2 * TILE];
-                }
-            }
-        }
-
-        #[unroll(registers)]
-        for i in 0..tokens {
-            if first + i < end && active {
-                let step = step_at(&steps, batch, order, first + i, length, reverse);
-                let grad_pre = grad_dt[i] * slope[i];
-                grad_delta[(batch * length + step.place) * d_inner + channel] = F::cast_from(grad_pre);
-                grad_u[(batch * length + step.place) * d_inner + channel] = F::cast_from(grad_ut[i] + skip * g[i]);
-                grad_bias += grad_pre;
-                grad_d += g[i] * u_t[i];
-            }
         }
     }
 
-    if active {
+    // The shares of the units of a channel.
+    sums_gb[UNIT_POS as usize] = grad_d;
+    sums_ga[UNIT_POS as usize] = grad_bias;
+    sync_cube();
+    if place.active {
         let params = slot * comptime![d_state + 2];
-        #[unroll(unroll)]
-        for n in 0..n_states {
-            grad_params[params + n] = grad_a[n];
-        }
-        grad_params[params + comptime![d_state]] = grad_d;
-        grad_params[params + comptime![d_state + 1]] = grad_bias;
-        if chunk_index == 0 {
-            #[unroll(unroll)]
-            for n in 0..n_states {
-                grad_initial_state[(batch * d_inner + channel) * d_state + n] = carry[n];
+        let initial = (place.batch * d_inner + place.channel) * d_state;
+        #[unroll(plan.unroll)]
+        for j in 0..plan.states {
+            let n = place.part * plan.states + j;
+            if n < d_state {
+                grad_params[params + n] = grad_a[j];
+                if place.span == 0 {
+                    grad_initial_state[initial + n] = carry[j];
+                }
             }
+        }
+        if place.part == 0 {
+            let mut sum_d = f32::new(0.0);
+            let mut sum_bias = f32::new(0.0);
+            #[unroll(plan.unroll)]
+            for part in 0..plan.split {
+                sum_d += sums_gb[part * plan.channels + place.column];
+                sum_bias += sums_ga[part * plan.channels + place.column];
+            }
+            grad_params[params + comptime![d_state]] = sum_d;
+            grad_params[params + comptime![d_state + 1]] = sum_bias;
         }
     }
 }

@@ -1,126 +1,94 @@
-//! The forward kernels: a thread owns one channel of one chunk of tokens, and all its states.
+//! The forward kernels. A cube owns some channels of one span of tokens and goes through it tile by tile.
 //!
-//! Long sequences take three launches, so that chunks run side by side: every chunk from a zero state
-//! ([`chunk_state`]), the states passed from chunk to chunk ([`state_passing`]), every chunk again from its true state
-//! ([`chunk_scan`]). A sequence of one chunk takes the last alone.
+//! Its units bring what a tile needs into shared memory (step sizes, inputs, b and c), each for some tokens of one
+//! channel. Then every unit runs the recurrence of its share of that channel's states through the tile, and the units of
+//! a channel add up what they found.
+//!
+//! One span is the whole sequence if the channels of all batch rows keep the device busy. Otherwise there are three
+//! launches, so that spans run side by side: every span from a zero state ([`span_state`]), the states passed from span
+//! to span ([`state_passing`]), every span again from its true state ([`scan`]).
 
-use crate::cube::{sigmoid, softplus, step_at};
+use super::plan::Plan;
+use super::tile::{Ahead, Tile, place, rates};
+use crate::cube::{sigmoid, step_at};
 use cubecl::prelude::*;
 
-/// Which part of the scan a thread computes.
-#[derive(CubeType, Clone, Copy)]
-pub(crate) struct Lane {
-    pub batch: usize,
-    pub chunk: usize,
-    pub channel: usize,
-    pub order: usize,
-    pub group: usize,
-}
-
-/// Position `index` of `[batch, n_chunks, d_inner]`.
-#[cube]
-fn lane(index: usize, d_inner: usize, n_chunks: usize, n_groups: usize, n_orders: usize) -> Lane {
-    let channel = index % d_inner;
-    Lane {
-        batch: index / d_inner / n_chunks,
-        chunk: index / d_inner % n_chunks,
-        channel,
-        order: channel / (d_inner / n_orders),
-        group: channel / (d_inner / n_groups),
-    }
-}
-
-/// Offset of a token's row.
-#[cube]
-pub(crate) fn offset(batch_stride: usize, token_stride: usize, batch: usize, place: usize) -> usize {
-    batch * batch_stride + place * token_stride
-}
-
-/// Offset of a token's channel in a `[batch, length, channels]` tensor; fewer channels are shared by the orders.
-#[cube]
-pub(crate) fn at<F: Float>(x: &Tensor<F>, batch: usize, place: usize, channel: usize) -> usize {
-    batch * x.stride(0) + place * x.stride(1) + channel % x.shape(2)
-}
-
-/// Offset of a token's states in a `[batch, length, n_groups, d_state]` tensor.
-#[cube]
-pub(crate) fn states_at<F: Float>(x: &Tensor<F>, batch: usize, place: usize, group: usize) -> usize {
-    batch * x.stride(0) + place * x.stride(1) + group * x.stride(2)
-}
-
-/// Delta as the recurrence uses it.
-#[cube]
-pub(crate) fn step_size(delta: f32, bias: f32, #[comptime] delta_softplus: bool) -> f32 {
-    if comptime![delta_softplus] { softplus(delta + bias) } else { delta + bias }
-}
-
-/// The state that a chunk ends with from zero, written as the next one's entry, and the sum of its deltas.
+/// The state that a span ends with from zero, written as the next one's entry, and the sum of its deltas.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn chunk_state<F: Float>(
+pub(crate) fn span_state<F: Float>(
     u: &Tensor<F>,
     delta: &Tensor<F>,
     a: &Tensor<f32>,
     b: &Tensor<F>,
     delta_bias: &Tensor<f32>,
     steps: ComptimeOption<&Tensor<i32>>,
-    // [batch, n_chunks, d_inner, d_state]: every chunk but the last writes the slot behind its own.
+    // [batch, n_spans, d_inner, d_state]: every span but the last writes the slot behind its own.
     entries: &mut Tensor<f32>,
-    // [batch, n_chunks, d_inner, 2]: the sum of delta, and 0 if a reset cut the chunk, else 1.
+    // [batch, n_spans, d_inner, 2]: the sum of delta, and 0 if a reset cut the span, else 1.
     sums: &mut Tensor<f32>,
     n_orders: usize,
+    segment: usize,
+    span: usize,
+    #[comptime] plan: Plan,
     #[comptime] d_state: usize,
-    #[comptime] chunk: usize,
     #[comptime] delta_softplus: bool,
     #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
 ) {
     let d_inner = delta.shape(2);
-    let length = delta.shape(1);
-    let n_chunks = entries.shape(1);
-    if ABSOLUTE_POS >= delta.shape(0) * n_chunks * d_inner {
+    let n_spans = entries.shape(1);
+    let place = place(d_inner, n_spans, b.shape(2), n_orders, segment, plan);
+    // The grid may be larger than the work; a whole cube leaves then.
+    if place.batch >= delta.shape(0) || place.span == n_spans - 1 {
         terminate!();
     }
-    let lane = lane(ABSOLUTE_POS, d_inner, n_chunks, b.shape(2), n_orders);
-    if lane.chunk == n_chunks - 1 {
-        terminate!();
-    }
-
-    let unroll = comptime![d_state <= 16];
-    let bias = delta_bias[lane.channel];
-    let mut h = Array::<f32>::new(d_state);
-    let mut a_n = Array::<f32>::new(d_state);
-    #[unroll(unroll)]
-    for n in 0..d_state {
-        h[n] = f32::new(0.0);
-        a_n[n] = a[lane.channel * d_state + n];
+    let start = place.span * span;
+    let end = start + span;
+    let bias = delta_bias[place.channel];
+    let rates = rates(a, &place, d_state, plan);
+    let mut h = Array::<f32>::new(plan.states);
+    #[unroll(plan.unroll)]
+    for j in 0..plan.states {
+        h[j] = f32::new(0.0);
     }
     let mut sum = f32::new(0.0);
     let mut alive = f32::new(1.0);
-    let start = lane.chunk * chunk;
-    for t in start..start + chunk {
-        let step = step_at(&steps, lane.batch, lane.order, t, length, reverse);
-        let pre = f32::cast_from(delta[at::<F>(delta, lane.batch, step.place, lane.channel)]);
-        let dt = step_size(pre, bias, delta_softplus);
-        let dt_u = dt * f32::cast_from(u[at::<F>(u, lane.batch, step.place, lane.channel)]);
-        let b_t = states_at::<F>(b, lane.batch, step.place, lane.group);
-        #[unroll(unroll)]
-        for n in 0..d_state {
-            h[n] = (dt * a_n[n]).exp() * step.keep * h[n] + dt_u * f32::cast_from(b[b_t + n]);
+
+    let resets = steps.is_some();
+    let z = ComptimeOption::<&Tensor<F>>::new_None();
+    let mut tile = Tile::new(plan);
+    let mut ahead = Ahead::<F>::new(plan);
+    ahead.read(u, delta, b, b, &z, &steps, &place, start, end, d_state, reverse, plan);
+    for first in range_stepped(start, end, plan.tile) {
+        tile.fill::<F>(&ahead, bias, &place, end - first, d_state, delta_softplus, plan);
+        sync_cube();
+        ahead.read(u, delta, b, b, &z, &steps, &place, first + plan.tile, end, d_state, reverse, plan);
+        #[unroll(plan.unroll)]
+        for t in 0..plan.tile {
+            tile.advance(&mut h, &rates, t, &place, resets, plan);
+            sum += tile.delta[t * plan.channels + place.column];
+            alive *= tile.keep[t];
         }
-        sum += dt;
-        alive *= step.keep;
+        sync_cube();
     }
 
-    let slot = (lane.batch * n_chunks + lane.chunk) * d_inner + lane.channel;
-    #[unroll(unroll)]
-    for n in 0..d_state {
-        entries[(slot + d_inner) * d_state + n] = h[n];
+    if place.active {
+        let slot = (place.batch * n_spans + place.span) * d_inner + place.channel;
+        #[unroll(plan.unroll)]
+        for j in 0..plan.states {
+            let n = place.part * plan.states + j;
+            if n < d_state {
+                entries[(slot + d_inner) * d_state + n] = h[j];
+            }
+        }
+        if place.part == 0 {
+            sums[slot * 2] = sum;
+            sums[slot * 2 + 1] = alive;
+        }
     }
-    sums[slot * 2] = sum;
-    sums[slot * 2 + 1] = alive;
 }
 
-/// Turns the states of chunks from zero into their true entry states, one thread for every channel and state.
+/// Turns the states of spans from zero into their true entry states, one thread for every channel and state.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub(crate) fn state_passing(
     a: &Tensor<f32>,
@@ -128,7 +96,7 @@ pub(crate) fn state_passing(
     initial_state: &Tensor<f32>,
     entries: &mut Tensor<f32>,
 ) {
-    let n_chunks = entries.shape(1);
+    let n_spans = entries.shape(1);
     let d_inner = entries.shape(2);
     let d_state = entries.shape(3);
     let row = d_inner * d_state;
@@ -136,21 +104,21 @@ pub(crate) fn state_passing(
         terminate!();
     }
     let within = ABSOLUTE_POS % row;
-    let first = ABSOLUTE_POS / row * n_chunks;
+    let first = ABSOLUTE_POS / row * n_spans;
     let a_n = a[within];
     let mut h = initial_state[ABSOLUTE_POS];
     entries[first * row + within] = h;
-    for c in 1..n_chunks {
-        let before = ((first + c - 1) * d_inner + within / d_state) * 2;
-        let slot = (first + c) * row + within;
+    for s in 1..n_spans {
+        let before = ((first + s - 1) * d_inner + within / d_state) * 2;
+        let slot = (first + s) * row + within;
         h = (a_n * sums[before]).exp() * sums[before + 1] * h + entries[slot];
         entries[slot] = h;
     }
 }
 
-/// Every chunk from its entry state: the outputs, and from the last chunk the final state.
+/// Every span from its entry state: the outputs, the states before every chunk, and from the last span the final state.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn chunk_scan<F: Float>(
+pub(crate) fn scan<F: Float>(
     u: &Tensor<F>,
     delta: &Tensor<F>,
     a: &Tensor<f32>,
@@ -158,12 +126,18 @@ pub(crate) fn chunk_scan<F: Float>(
     c: &Tensor<F>,
     d: &Tensor<f32>,
     delta_bias: &Tensor<f32>,
+    // [batch, n_spans, d_inner, d_state]
     entries: &Tensor<f32>,
     z: ComptimeOption<&Tensor<F>>,
     steps: ComptimeOption<&Tensor<i32>>,
     y: &mut Tensor<F>,
     final_state: &mut Tensor<f32>,
+    // [batch, n_chunks, d_inner, d_state]
+    chunk_states: &mut Tensor<f32>,
     n_orders: usize,
+    segment: usize,
+    span: usize,
+    #[comptime] plan: Plan,
     #[comptime] d_state: usize,
     #[comptime] chunk: usize,
     #[comptime] delta_softplus: bool,
@@ -172,54 +146,87 @@ pub(crate) fn chunk_scan<F: Float>(
 ) {
     let d_inner = delta.shape(2);
     let length = delta.shape(1);
-    let n_chunks = entries.shape(1);
-    if ABSOLUTE_POS >= delta.shape(0) * n_chunks * d_inner {
+    let n_spans = entries.shape(1);
+    let place = place(d_inner, n_spans, b.shape(2), n_orders, segment, plan);
+    if place.batch >= delta.shape(0) {
         terminate!();
     }
-    let lane = lane(ABSOLUTE_POS, d_inner, n_chunks, b.shape(2), n_orders);
-
-    let unroll = comptime![d_state <= 16];
-    let bias = delta_bias[lane.channel];
-    let skip = d[lane.channel];
-    let mut h = Array::<f32>::new(d_state);
-    let mut a_n = Array::<f32>::new(d_state);
-    #[unroll(unroll)]
-    for n in 0..d_state {
-        h[n] = entries[ABSOLUTE_POS * d_state + n];
-        a_n[n] = a[lane.channel * d_state + n];
-    }
-    let start = lane.chunk * chunk;
-    let end = (start + chunk).min(length);
-    for t in start..end {
-        let step = step_at(&steps, lane.batch, lane.order, t, length, reverse);
-        let pre = f32::cast_from(delta[at::<F>(delta, lane.batch, step.place, lane.channel)]);
-        let dt = step_size(pre, bias, delta_softplus);
-        let u_t = f32::cast_from(u[at::<F>(u, lane.batch, step.place, lane.channel)]);
-        let b_t = states_at::<F>(b, lane.batch, step.place, lane.group);
-        let c_t = states_at::<F>(c, lane.batch, step.place, lane.group);
-        let mut y_t = skip * u_t;
-        #[unroll(unroll)]
-        for n in 0..d_state {
-            let h_n = (dt * a_n[n]).exp() * step.keep * h[n] + dt * u_t * f32::cast_from(b[b_t + n]);
-            h[n] = h_n;
-            y_t += h_n * f32::cast_from(c[c_t + n]);
+    let start = place.span * span;
+    let end = (start + span).min(length);
+    let bias = delta_bias[place.channel];
+    let skip = d[place.channel];
+    let rates = rates(a, &place, d_state, plan);
+    let entry = ((place.batch * n_spans + place.span) * d_inner + place.channel) * d_state;
+    let mut h = Array::<f32>::new(plan.states);
+    #[unroll(plan.unroll)]
+    for j in 0..plan.states {
+        let n = place.part * plan.states + j;
+        h[j] = f32::new(0.0);
+        if n < d_state {
+            h[j] = entries[entry + n];
         }
-        #[comptime]
-        let gated = match &z {
-            ComptimeOption::Some(z) => {
-                let z_t = f32::cast_from(z[offset(z.stride(0), z.stride(1), lane.batch, step.place) + lane.channel]);
-                y_t * z_t * sigmoid(z_t)
-            }
-            ComptimeOption::None => y_t,
-        };
-        y[(lane.batch * length + step.place) * d_inner + lane.channel] = F::cast_from(gated);
     }
 
-    if lane.chunk == n_chunks - 1 {
-        let row = (lane.batch * d_inner + lane.channel) * d_state;
-        #[unroll(unroll)]
-        for n in 0..d_state {
-            final_state[row + n] = h[n];
+    let resets = steps.is_some();
+    let mut tile = Tile::new(plan);
+    // [tile, split, channels]: what the units of a channel add to its outputs.
+    let mut sums = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.units()]);
+    let mut ahead = Ahead::<F>::new(plan);
+    let mut u_t = Array::<f32>::new(plan.tokens_of_unit());
+    let mut z_t = Array::<f32>::new(plan.tokens_of_unit());
+    ahead.read(u, delta, b, c, &z, &steps, &place, start, end, d_state, reverse, plan);
+    for first in range_stepped(start, end, plan.tile) {
+        tile.fill::<F>(&ahead, bias, &place, end - first, d_state, delta_softplus, plan);
+        #[unroll(plan.unroll)]
+        for i in 0..plan.tokens_of_unit() {
+            u_t[i] = f32::cast_from(ahead.u[i]);
+            z_t[i] = f32::cast_from(ahead.z[i]);
+        }
+        if first % chunk == 0 && place.active {
+            let slot = ((place.batch * chunk_states.shape(1) + first / chunk) * d_inner + place.channel) * d_state;
+            #[unroll(plan.unroll)]
+            for j in 0..plan.states {
+                let n = place.part * plan.states + j;
+                if n < d_state {
+                    chunk_states[slot + n] = h[j];
+                }
+            }
+        }
+        sync_cube();
+        let next = first + plan.tile;
+        ahead.read(u, delta, b, c, &z, &steps, &place, next, end, d_state, reverse, plan);
+        #[unroll(plan.unroll)]
+        for t in 0..plan.tile {
+            tile.advance(&mut h, &rates, t, &place, resets, plan);
+            sums[(t * plan.split + place.part) * plan.channels + place.column] = tile.read_out(&h, t, &place, plan);
+        }
+        sync_cube();
+        #[unroll(plan.unroll)]
+        for i in 0..plan.tokens_of_unit() {
+            let t = place.part + i * plan.split;
+            if t < plan.tile && first + t < end && place.active {
+                let mut out = skip * u_t[i];
+                #[unroll(plan.unroll)]
+                for part in 0..plan.split {
+                    out += sums[(t * plan.split + part) * plan.channels + place.column];
+                }
+                if z.is_some() {
+                    out *= z_t[i] * sigmoid(z_t[i]);
+                }
+                let step = step_at(&steps, place.batch, place.order, first + t, length, reverse);
+                y[(place.batch * length + step.place) * d_inner + place.channel] = F::cast_from(out);
+            }
+        }
+    }
+
+    if place.span == n_spans - 1 && place.active {
+        let row = (place.batch * d_inner + place.channel) * d_state;
+        #[unroll(plan.unroll)]
+        for j in 0..plan.states {
+            let n = place.part * plan.states + j;
+            if n < d_state {
+                final_state[row + n] = h[j];
+            }
         }
     }
 }

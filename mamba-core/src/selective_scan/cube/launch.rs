@@ -1,7 +1,8 @@
 //! Puts tensors and kernels together.
 
-use super::backward::{TILE, chunk_grad, grad_passing, scan_backward, sum_blocks};
-use super::forward::{chunk_scan, chunk_state, state_passing};
+use super::backward::{grad_passing, scan_backward, span_grad, sum_blocks};
+use super::forward::{scan, span_state, state_passing};
+use super::plan::{Plan, Spans};
 use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_params};
 use crate::selective_scan::backend::{Gate, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
 use burn::backend::cubecl::dtype_to_storage_type;
@@ -15,9 +16,6 @@ use burn_cubecl::ops::reshape;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
-
-/// Channels of a cube of the backward kernel, which sums over them.
-const BLOCK: usize = 64;
 
 /// The inputs as the kernels read them.
 struct Prepared {
@@ -81,23 +79,30 @@ impl SelectiveScanBackend for CubeBackend {
         let Sizes { batch, length, d_inner, d_state, n_orders, n_chunks, .. } = p.sizes;
         let dtype = dtype_to_storage_type(p.u.dtype);
         let client = p.u.client.clone();
+        let hardware = &client.properties().hardware;
+        let plan = Plan::forward(hardware, d_state);
+        let segment = segment(&p.sizes);
+        let blocks = d_inner / segment * segment.div_ceil(plan.channels);
+        let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
         let y = empty(&p.u, [batch, length, d_inner], p.u.dtype);
         let final_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
-        let entries = if n_chunks == 1 {
+        let chunk_states = empty(&p.u, [batch, n_chunks, d_inner, d_state], DType::F32);
+        let entries = if spans.count == 1 {
             reshape(p.initial_state.clone(), Shape::new([batch, 1, d_inner, d_state]))
         } else {
-            empty(&p.u, [batch, n_chunks, d_inner, d_state], DType::F32)
+            empty(&p.u, [batch, spans.count, d_inner, d_state], DType::F32)
         };
-        let address = address_type(&[&p.u, &p.delta, &p.b, &y, &entries]);
+        let address = address_type(&[&p.u, &p.delta, &p.b, &y, &chunk_states]);
+        let dim = CubeDim::new_1d(plan.units() as u32);
+        let cubes = || calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
 
-        if n_chunks > 1 {
-            let sums = empty(&p.u, [batch, n_chunks, d_inner, 2], DType::F32);
-            let (cubes, dim) = grid(&client, batch * n_chunks * d_inner);
+        if spans.count > 1 {
+            let sums = empty(&p.u, [batch, spans.count, d_inner, 2], DType::F32);
             // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
             unsafe {
-                chunk_state::launch_unchecked(
+                span_state::launch_unchecked(
                     &client,
-                    cubes,
+                    cubes(),
                     dim,
                     address,
                     p.u.clone().into_tensor_arg(),
@@ -109,8 +114,10 @@ impl SelectiveScanBackend for CubeBackend {
                     entries.clone().into_tensor_arg(),
                     sums.clone().into_tensor_arg(),
                     n_orders,
+                    segment,
+                    spans.length,
+                    plan,
                     d_state,
-                    config.chunk,
                     config.delta_softplus,
                     config.reverse,
                     dtype,
@@ -131,12 +138,11 @@ impl SelectiveScanBackend for CubeBackend {
                 );
             }
         }
-        let (cubes, dim) = grid(&client, batch * n_chunks * d_inner);
         // SAFETY: as above.
         unsafe {
-            chunk_scan::launch_unchecked(
+            scan::launch_unchecked(
                 &client,
-                cubes,
+                cubes(),
                 dim,
                 address,
                 p.u.into_tensor_arg(),
@@ -146,12 +152,16 @@ impl SelectiveScanBackend for CubeBackend {
                 p.c.into_tensor_arg(),
                 p.d.into_tensor_arg(),
                 p.delta_bias.into_tensor_arg(),
-                entries.clone().into_tensor_arg(),
+                entries.into_tensor_arg(),
                 p.z.map(|z| z.into_tensor_arg()).into(),
                 p.steps.map(|steps| steps.into_tensor_arg()).into(),
                 y.clone().into_tensor_arg(),
                 final_state.clone().into_tensor_arg(),
+                chunk_states.clone().into_tensor_arg(),
                 n_orders,
+                segment,
+                spans.length,
+                plan,
                 d_state,
                 config.chunk,
                 config.delta_softplus,
@@ -159,7 +169,7 @@ impl SelectiveScanBackend for CubeBackend {
                 dtype,
             );
         }
-        (y, final_state, entries)
+        (y, final_state, chunk_states)
     }
 
     fn selective_scan_backward(
@@ -170,7 +180,7 @@ impl SelectiveScanBackend for CubeBackend {
         config: ScanConfig,
     ) -> ScanGrads<Self> {
         let p = Prepared::new(inputs, config);
-        let Sizes { batch, length, d_inner, d_state, n_groups, n_orders, n_chunks } = p.sizes;
+        let Sizes { batch, length, d_inner, d_state, n_groups, n_orders, .. } = p.sizes;
         let io = p.u.dtype;
         let dtype = dtype_to_storage_type(io);
         let client = p.u.client.clone();
@@ -178,35 +188,40 @@ impl SelectiveScanBackend for CubeBackend {
         let grad_y = rows(grad_y);
         let grad_final_state = into_contiguous(grad_final_state);
         let chunk_states = into_contiguous(chunk_states);
-        // A block sums what its channels add to one token: they must share their group and their order.
-        let segment = greatest_common_divisor(d_inner / n_groups, d_inner / n_orders);
-        let blocks = d_inner / n_groups / segment * segment.div_ceil(BLOCK);
+        let hardware = &client.properties().hardware;
+        let plan = Plan::backward(hardware, d_state);
+        let segment = segment(&p.sizes);
+        let blocks = d_inner / segment * segment.div_ceil(plan.channels);
+        let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
 
         let grad_u = empty(&p.u, [batch, length, d_inner], io);
         let grad_delta = empty(&p.u, [batch, length, d_inner], io);
         let grad_z = p.z.as_ref().map(|z| empty(z, [batch, length, d_inner], io));
-        let grad_bc = empty(&p.u, [batch, length, n_groups, blocks, 2, d_state], DType::F32);
-        let grad_params = empty(&p.u, [batch * n_chunks, d_inner, d_state + 2], DType::F32);
+        let grad_bc = empty(&p.u, [batch, length, n_groups, blocks / n_groups, 2, d_state], DType::F32);
+        let grad_params = empty(&p.u, [batch * spans.count, d_inner, d_state + 2], DType::F32);
         let grad_initial_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
-        let carries = if n_chunks == 1 {
+        let carries = if spans.count == 1 {
             reshape(grad_final_state.clone(), Shape::new([batch, 1, d_inner, d_state]))
         } else {
-            empty(&p.u, [batch, n_chunks, d_inner, d_state], DType::F32)
+            empty(&p.u, [batch, spans.count, d_inner, d_state], DType::F32)
         };
         let address = address_type(&[&p.u, &p.delta, &p.b, &grad_u, &grad_bc, &grad_params, &chunk_states]);
+        let dim = CubeDim::new_1d(plan.units() as u32);
+        let cubes = || calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
 
-        if n_chunks > 1 {
-            let sums = empty(&p.u, [batch, n_chunks, d_inner, 2], DType::F32);
-            let (cubes, dim) = grid(&client, batch * n_chunks * d_inner);
+        if spans.count > 1 {
+            let sums = empty(&p.u, [batch, spans.count, d_inner, 2], DType::F32);
             // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
             unsafe {
-                chunk_grad::launch_unchecked(
+                span_grad::launch_unchecked(
                     &client,
-                    cubes,
+                    cubes(),
                     dim,
                     address,
+                    p.u.clone().into_tensor_arg(),
                     p.delta.clone().into_tensor_arg(),
                     p.a.clone().into_tensor_arg(),
+                    p.b.clone().into_tensor_arg(),
                     p.c.clone().into_tensor_arg(),
                     p.delta_bias.clone().into_tensor_arg(),
                     grad_y.clone().into_tensor_arg(),
@@ -215,8 +230,10 @@ impl SelectiveScanBackend for CubeBackend {
                     carries.clone().into_tensor_arg(),
                     sums.clone().into_tensor_arg(),
                     n_orders,
+                    segment,
+                    spans.length,
+                    plan,
                     d_state,
-                    config.chunk,
                     config.delta_softplus,
                     config.reverse,
                     dtype,
@@ -237,15 +254,11 @@ impl SelectiveScanBackend for CubeBackend {
                 );
             }
         }
-        let dim = CubeDim::new_1d(BLOCK as u32);
-        // Devices with narrow planes are CPUs: their compilers choke on unrolled code with barriers.
-        let registers = client.properties().hardware.plane_size_max > 8;
-        let cubes = calculate_cube_count_elemwise(&client, batch * n_chunks * n_groups * blocks * BLOCK, dim);
         // SAFETY: as above.
         unsafe {
             scan_backward::launch_unchecked(
                 &client,
-                cubes,
+                cubes(),
                 dim,
                 address,
                 p.u.into_tensor_arg(),
@@ -268,18 +281,17 @@ impl SelectiveScanBackend for CubeBackend {
                 grad_initial_state.clone().into_tensor_arg(),
                 n_orders,
                 segment,
-                TILE,
-                BLOCK,
+                spans.length,
+                plan,
                 d_state,
                 config.chunk,
                 config.delta_softplus,
                 config.reverse,
-                registers,
                 dtype,
             );
         }
 
-        // What cubes and chunks could not sum themselves.
+        // What cubes and spans could not sum themselves.
         let [grad_b, grad_c] = [(); 2].map(|()| empty(&grad_bc, [batch, length, n_groups, d_state], io));
         let (cubes, dim) = grid(&client, batch * length * n_groups * d_state);
         // SAFETY: every index is below the shapes.
@@ -330,6 +342,11 @@ impl SelectiveScanBackend for CubeBackend {
             gate: grad_z.map_or(Gate::None, Gate::Silu),
         }
     }
+}
+
+/// Neighbouring channels that share their group and their order.
+fn segment(sizes: &Sizes) -> usize {
+    greatest_common_divisor(sizes.d_inner / sizes.n_groups, sizes.d_inner / sizes.n_orders)
 }
 
 fn greatest_common_divisor(a: usize, b: usize) -> usize {

@@ -3,3 +3,5 @@
 mod backward;
 mod forward;
 mod launch;
+mod plan;
+mod tile;

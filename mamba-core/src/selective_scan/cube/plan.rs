@@ -1,0 +1,108 @@
+//! How the cubes of the scan share the work, from the properties of the device.
+
+use cubecl::ir::HardwareProperties;
+
+/// The shape of a cube: `channels * split` units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Plan {
+    /// Channels of a cube, neighbours.
+    pub channels: usize,
+    /// Units that share the states of a channel.
+    pub split: usize,
+    /// States of a unit, a multiple of four.
+    pub states: usize,
+    /// Tokens that are in shared memory at a time.
+    pub tile: usize,
+    /// Tokens whose gradients of b and c are summed at a time.
+    pub summed: usize,
+    /// Whether the tokens of a tile are unrolled.
+    pub unroll: bool,
+}
+
+impl Plan {
+    /// For the forward kernels.
+    pub(crate) fn forward(hardware: &HardwareProperties, d_state: usize) -> Self {
+        Self::new(hardware, d_state, 16)
+    }
+
+    /// For the backward kernels, which keep the states of a tile.
+    pub(crate) fn backward(hardware: &HardwareProperties, d_state: usize) -> Self {
+        Self::new(hardware, d_state, 8)
+    }
+
+    fn new(hardware: &HardwareProperties, d_state: usize, tile: usize) -> Self {
+        const CHANNELS: usize = 32;
+        // In f32; a few cubes share a processor.
+        let memory = hardware.max_shared_memory_size.min(36 << 10) / 4;
+        let units = (hardware.max_units_per_cube as usize).min(256);
+        let most_parts = (units / CHANNELS).max(1);
+        let states = d_state.div_ceil(most_parts).next_multiple_of(4);
+        let split = d_state.div_ceil(states);
+        // Devices with narrow planes are CPUs: their compilers choke on unrolled code with barriers.
+        let unroll = hardware.plane_size_max > 8;
+        // A unit brings in up to four tokens.
+        let tile = tile.min(1 << (4 * split).ilog2());
+        let mut plan = Self { channels: CHANNELS, split, states, tile, summed: tile.min(4), unroll };
+        while plan.summed > 1 && plan.shared_memory() > memory {
+            plan.summed /= 2;
+        }
+        while plan.tile > plan.summed && plan.shared_memory() > memory {
+            plan.tile /= 2;
+        }
+        while plan.channels > 1 && plan.shared_memory() > memory {
+            plan.channels /= 2;
+        }
+        plan
+    }
+
+    pub(crate) fn units(&self) -> usize {
+        self.channels * self.split
+    }
+
+    /// States of a channel in shared memory, those without a number included.
+    pub(crate) fn padded_states(&self) -> usize {
+        self.split * self.states
+    }
+
+    /// Tokens of a tile that a unit brings in, for its channel.
+    pub(crate) fn tokens_of_unit(&self) -> usize {
+        self.tile.div_ceil(self.split)
+    }
+
+    /// Quadruples of states of b and c that a unit brings in.
+    pub(crate) fn quads_of_unit(&self) -> usize {
+        (2 * self.tile * self.padded_states() / 4).div_ceil(self.units())
+    }
+
+    /// Sums over channels that a step of the backward kernel takes: of b and c, for every state of some tokens.
+    pub(crate) fn sums(&self) -> usize {
+        2 * self.summed * self.padded_states()
+    }
+
+    /// Of the backward kernel, which needs more, in f32.
+    fn shared_memory(&self) -> usize {
+        let tile = self.tile * (3 * self.channels + 1 + 2 * self.padded_states());
+        tile + 3 * self.tile * self.units() + self.sums() * (self.channels + 1)
+    }
+}
+
+/// Parts of the sequences that are scanned side by side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spans {
+    pub count: usize,
+    /// Tokens, whole chunks.
+    pub length: usize,
+}
+
+impl Spans {
+    /// One span if `units`, those of a whole sequence, keep the device busy; a second costs another pass over all.
+    pub(crate) fn new(hardware: &HardwareProperties, units: usize, length: usize, chunk: usize) -> Self {
+        const PROCESSORS: u32 = 32;
+        const UNITS: usize = 256;
+        const SHORTEST: usize = 128;
+        let wanted = hardware.num_streaming_multiprocessors.unwrap_or(PROCESSORS) as usize * UNITS;
+        let count = if 2 * units > wanted { 1 } else { (2 * wanted).div_ceil(units) };
+        let length_of_span = length.div_ceil(count).max(SHORTEST).next_multiple_of(chunk);
+        Self { count: length.div_ceil(length_of_span), length: length_of_span }
+    }
+}
