@@ -54,9 +54,6 @@ pub(crate) fn span_grad<F: Float>(
     segment: usize,
     span: usize,
     #[comptime] plan: Plan,
-    #[comptime] d_state: usize,
-    #[comptime] delta_softplus: bool,
-    #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
 ) {
     let d_inner = delta.shape(2);
@@ -70,7 +67,7 @@ pub(crate) fn span_grad<F: Float>(
     let start = place.span * span;
     let end = (start + span).min(length);
     let bias = delta_bias[place.channel];
-    let rates = rates(a, &place, d_state, plan);
+    let rates = rates(a, &place, plan);
     let quads = comptime![plan.states / 4];
     let mut carry = Array::<f32>::new(plan.states);
     #[unroll(plan.unroll)]
@@ -86,9 +83,9 @@ pub(crate) fn span_grad<F: Float>(
     let used = (end - start).div_ceil(plan.tile);
     for back in 0..used {
         let first = start + (used - 1 - back) * plan.tile;
-        ahead.read(u, delta, b, c, &z, &steps, &place, first, end, d_state, reverse, plan);
-        ahead.read_grad(grad_y, &steps, &place, first, end, reverse, plan);
-        tile.fill::<F>(&ahead, bias, &place, end - first, d_state, delta_softplus, plan);
+        ahead.read(u, delta, b, c, &z, &steps, &place, first, end, plan);
+        ahead.read_grad(grad_y, &steps, &place, first, end, plan);
+        tile.fill::<F>(&ahead, bias, &place, end - first, plan);
         fill_grads::<F>(&mut g, &ahead, &place, end - first, z.is_some(), plan);
         sync_cube();
         #[unroll(plan.unroll)]
@@ -117,8 +114,8 @@ pub(crate) fn span_grad<F: Float>(
         #[unroll(plan.unroll)]
         for j in 0..plan.states {
             let n = place.part * plan.states + j;
-            if n < d_state {
-                carries[(slot - d_inner) * d_state + n] = carry[j];
+            if n < plan.d_state {
+                carries[(slot - d_inner) * plan.d_state + n] = carry[j];
             }
         }
         if place.part == 0 {
@@ -186,10 +183,6 @@ pub(crate) fn scan_backward<F: Float>(
     segment: usize,
     span: usize,
     #[comptime] plan: Plan,
-    #[comptime] d_state: usize,
-    #[comptime] chunk: usize,
-    #[comptime] delta_softplus: bool,
-    #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
 ) {
     let d_inner = delta.shape(2);
@@ -206,7 +199,7 @@ pub(crate) fn scan_backward<F: Float>(
     let end = (start + span).min(length);
     let bias = delta_bias[place.channel];
     let skip = d[place.channel];
-    let rates = rates(a, &place, d_state, plan);
+    let rates = rates(a, &place, plan);
     let quads = comptime![plan.states / 4];
     let slot = (place.batch * n_spans + place.span) * d_inner + place.channel;
     let mut carry = Array::<f32>::new(plan.states);
@@ -216,8 +209,8 @@ pub(crate) fn scan_backward<F: Float>(
         let n = place.part * plan.states + j;
         carry[j] = f32::new(0.0);
         grad_a[j] = f32::new(0.0);
-        if n < d_state {
-            carry[j] = carries[slot * d_state + n];
+        if n < plan.d_state {
+            carry[j] = carries[slot * plan.d_state + n];
         }
     }
     let mut grad_d = f32::new(0.0);
@@ -236,32 +229,33 @@ pub(crate) fn scan_backward<F: Float>(
     let mut sums_bc = Shared::<[f32]>::new_slice(comptime![plan.sums() * row]);
     let mut ahead = Ahead::<F>::new(plan);
     // The state before every tile of a chunk.
-    let tiles = comptime![chunk.div_ceil(plan.tile)];
+    let tiles = comptime![plan.chunk.div_ceil(plan.tile)];
     let mut entries = Array::<f32>::new(comptime![tiles * plan.states]);
     // The state before and after every token of a tile, and the decay.
     let mut h = Array::<f32>::new(comptime![(plan.tile + 1) * plan.states]);
     let mut decays = Array::<f32>::new(comptime![plan.tile * plan.states]);
 
-    let n_chunks = (end - start).div_ceil(chunk);
+    let n_chunks = (end - start).div_ceil(plan.chunk);
     for chunk_back in 0..n_chunks {
-        let chunk_start = start + (n_chunks - 1 - chunk_back) * chunk;
-        let chunk_end = (chunk_start + chunk).min(end);
+        let chunk_start = start + (n_chunks - 1 - chunk_back) * plan.chunk;
+        let chunk_end = (chunk_start + plan.chunk).min(end);
         let used = (chunk_end - chunk_start).div_ceil(plan.tile);
-        let state = ((place.batch * chunk_states.shape(1) + chunk_start / chunk) * d_inner + place.channel) * d_state;
+        let state =
+            ((place.batch * chunk_states.shape(1) + chunk_start / plan.chunk) * d_inner + place.channel) * plan.d_state;
         let mut entry = Array::<f32>::new(plan.states);
         #[unroll(plan.unroll)]
         for j in 0..plan.states {
             let n = place.part * plan.states + j;
             entry[j] = f32::new(0.0);
-            if n < d_state {
+            if n < plan.d_state {
                 entry[j] = chunk_states[state + n];
             }
             entries[j] = entry[j];
         }
         for k in 1..used {
             let first = chunk_start + (k - 1) * plan.tile;
-            ahead.read(u, delta, b, c, &z, &steps, &place, first, chunk_end, d_state, reverse, plan);
-            tile.fill::<F>(&ahead, bias, &place, chunk_end - first, d_state, delta_softplus, plan);
+            ahead.read(u, delta, b, c, &z, &steps, &place, first, chunk_end, plan);
+            tile.fill::<F>(&ahead, bias, &place, chunk_end - first, plan);
             sync_cube();
             #[unroll(plan.unroll)]
             for t in 0..plan.tile {
@@ -277,9 +271,9 @@ pub(crate) fn scan_backward<F: Float>(
         for tile_back in 0..used {
             let k = used - 1 - tile_back;
             let first = chunk_start + k * plan.tile;
-            ahead.read(u, delta, b, c, &z, &steps, &place, first, chunk_end, d_state, reverse, plan);
-            ahead.read_grad(grad_y, &steps, &place, first, chunk_end, reverse, plan);
-            tile.fill::<F>(&ahead, bias, &place, chunk_end - first, d_state, delta_softplus, plan);
+            ahead.read(u, delta, b, c, &z, &steps, &place, first, chunk_end, plan);
+            ahead.read_grad(grad_y, &steps, &place, first, chunk_end, plan);
+            tile.fill::<F>(&ahead, bias, &place, chunk_end - first, plan);
             fill_grads::<F>(&mut g, &ahead, &place, chunk_end - first, gated, plan);
             sync_cube();
 
@@ -356,15 +350,15 @@ pub(crate) fn scan_backward<F: Float>(
                     let n = index % plan.padded_states();
                     let which = index / plan.padded_states() % 2;
                     let t = first_summed + index / plan.padded_states() / 2;
-                    if index < plan.sums() && n < d_state && t < chunk_end {
+                    if index < plan.sums() && n < plan.d_state && t < chunk_end {
                         let mut sum = f32::new(0.0);
                         #[unroll(plan.unroll)]
                         for column in 0..plan.channels {
                             sum += sums_bc[index * row + column];
                         }
-                        let step = step_at(&steps, place.batch, place.order, t, length, reverse);
+                        let step = step_at(&steps, place.batch, place.order, t, length, plan.reverse);
                         let token = ((place.batch * length + step.place) * n_groups + place.group) * blocks + block;
-                        grad_bc[(token * 2 + which) * d_state + n] = sum;
+                        grad_bc[(token * 2 + which) * plan.d_state + n] = sum;
                     }
                 }
                 sync_cube();
@@ -391,10 +385,10 @@ pub(crate) fn scan_backward<F: Float>(
                     let delta_t = tile.delta[t * plan.channels + place.column];
                     let g_t = g[t * plan.channels + place.column];
                     let mut grad_pre = fma(gb, u_t, ga);
-                    if comptime![delta_softplus] {
+                    if comptime![plan.delta_softplus] {
                         grad_pre *= select(pre > 20.0, f32::new(1.0), sigmoid(pre));
                     }
-                    let step = step_at(&steps, place.batch, place.order, first + t, length, reverse);
+                    let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
                     let to = (place.batch * length + step.place) * d_inner + place.channel;
                     grad_u[to] = F::cast_from(fma(gb, delta_t, skip * g_t));
                     grad_delta[to] = F::cast_from(grad_pre);
@@ -418,12 +412,12 @@ pub(crate) fn scan_backward<F: Float>(
     sums_ga[UNIT_POS as usize] = grad_bias;
     sync_cube();
     if place.active {
-        let params = slot * comptime![d_state + 2];
-        let initial = (place.batch * d_inner + place.channel) * d_state;
+        let params = slot * comptime![plan.d_state + 2];
+        let initial = (place.batch * d_inner + place.channel) * plan.d_state;
         #[unroll(plan.unroll)]
         for j in 0..plan.states {
             let n = place.part * plan.states + j;
-            if n < d_state {
+            if n < plan.d_state {
                 grad_params[params + n] = grad_a[j];
                 if place.span == 0 {
                     grad_initial_state[initial + n] = carry[j];
@@ -438,8 +432,8 @@ pub(crate) fn scan_backward<F: Float>(
                 sum_d += sums_gb[part * plan.channels + place.column];
                 sum_bias += sums_ga[part * plan.channels + place.column];
             }
-            grad_params[params + comptime![d_state]] = sum_d;
-            grad_params[params + comptime![d_state + 1]] = sum_bias;
+            grad_params[params + comptime![plan.d_state]] = sum_d;
+            grad_params[params + comptime![plan.d_state + 1]] = sum_bias;
         }
     }
 }

@@ -30,9 +30,6 @@ pub(crate) fn span_state<F: Float>(
     segment: usize,
     span: usize,
     #[comptime] plan: Plan,
-    #[comptime] d_state: usize,
-    #[comptime] delta_softplus: bool,
-    #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
 ) {
     let d_inner = delta.shape(2);
@@ -45,7 +42,7 @@ pub(crate) fn span_state<F: Float>(
     let start = place.span * span;
     let end = start + span;
     let bias = delta_bias[place.channel];
-    let rates = rates(a, &place, d_state, plan);
+    let rates = rates(a, &place, plan);
     let mut h = Array::<f32>::new(plan.states);
     #[unroll(plan.unroll)]
     for j in 0..plan.states {
@@ -58,11 +55,11 @@ pub(crate) fn span_state<F: Float>(
     let z = ComptimeOption::<&Tensor<F>>::new_None();
     let mut tile = Tile::new(plan);
     let mut ahead = Ahead::<F>::new(plan);
-    ahead.read(u, delta, b, b, &z, &steps, &place, start, end, d_state, reverse, plan);
+    ahead.read(u, delta, b, b, &z, &steps, &place, start, end, plan);
     for first in range_stepped(start, end, plan.tile) {
-        tile.fill::<F>(&ahead, bias, &place, end - first, d_state, delta_softplus, plan);
+        tile.fill::<F>(&ahead, bias, &place, end - first, plan);
         sync_cube();
-        ahead.read(u, delta, b, b, &z, &steps, &place, first + plan.tile, end, d_state, reverse, plan);
+        ahead.read(u, delta, b, b, &z, &steps, &place, first + plan.tile, end, plan);
         #[unroll(plan.unroll)]
         for t in 0..plan.tile {
             tile.advance(&mut h, &rates, t, &place, resets, plan);
@@ -77,8 +74,8 @@ pub(crate) fn span_state<F: Float>(
         #[unroll(plan.unroll)]
         for j in 0..plan.states {
             let n = place.part * plan.states + j;
-            if n < d_state {
-                entries[(slot + d_inner) * d_state + n] = h[j];
+            if n < plan.d_state {
+                entries[(slot + d_inner) * plan.d_state + n] = h[j];
             }
         }
         if place.part == 0 {
@@ -138,10 +135,6 @@ pub(crate) fn scan<F: Float>(
     segment: usize,
     span: usize,
     #[comptime] plan: Plan,
-    #[comptime] d_state: usize,
-    #[comptime] chunk: usize,
-    #[comptime] delta_softplus: bool,
-    #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
 ) {
     let d_inner = delta.shape(2);
@@ -155,14 +148,14 @@ pub(crate) fn scan<F: Float>(
     let end = (start + span).min(length);
     let bias = delta_bias[place.channel];
     let skip = d[place.channel];
-    let rates = rates(a, &place, d_state, plan);
-    let entry = ((place.batch * n_spans + place.span) * d_inner + place.channel) * d_state;
+    let rates = rates(a, &place, plan);
+    let entry = ((place.batch * n_spans + place.span) * d_inner + place.channel) * plan.d_state;
     let mut h = Array::<f32>::new(plan.states);
     #[unroll(plan.unroll)]
     for j in 0..plan.states {
         let n = place.part * plan.states + j;
         h[j] = f32::new(0.0);
-        if n < d_state {
+        if n < plan.d_state {
             h[j] = entries[entry + n];
         }
     }
@@ -174,27 +167,28 @@ pub(crate) fn scan<F: Float>(
     let mut ahead = Ahead::<F>::new(plan);
     let mut u_t = Array::<f32>::new(plan.tokens_of_unit());
     let mut z_t = Array::<f32>::new(plan.tokens_of_unit());
-    ahead.read(u, delta, b, c, &z, &steps, &place, start, end, d_state, reverse, plan);
+    ahead.read(u, delta, b, c, &z, &steps, &place, start, end, plan);
     for first in range_stepped(start, end, plan.tile) {
-        tile.fill::<F>(&ahead, bias, &place, end - first, d_state, delta_softplus, plan);
+        tile.fill::<F>(&ahead, bias, &place, end - first, plan);
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             u_t[i] = f32::cast_from(ahead.u[i]);
             z_t[i] = f32::cast_from(ahead.z[i]);
         }
-        if first % chunk == 0 && place.active {
-            let slot = ((place.batch * chunk_states.shape(1) + first / chunk) * d_inner + place.channel) * d_state;
+        if first % plan.chunk == 0 && place.active {
+            let slot =
+                ((place.batch * chunk_states.shape(1) + first / plan.chunk) * d_inner + place.channel) * plan.d_state;
             #[unroll(plan.unroll)]
             for j in 0..plan.states {
                 let n = place.part * plan.states + j;
-                if n < d_state {
+                if n < plan.d_state {
                     chunk_states[slot + n] = h[j];
                 }
             }
         }
         sync_cube();
         let next = first + plan.tile;
-        ahead.read(u, delta, b, c, &z, &steps, &place, next, end, d_state, reverse, plan);
+        ahead.read(u, delta, b, c, &z, &steps, &place, next, end, plan);
         #[unroll(plan.unroll)]
         for t in 0..plan.tile {
             tile.advance(&mut h, &rates, t, &place, resets, plan);
@@ -213,18 +207,18 @@ pub(crate) fn scan<F: Float>(
                 if z.is_some() {
                     out *= z_t[i] * sigmoid(z_t[i]);
                 }
-                let step = step_at(&steps, place.batch, place.order, first + t, length, reverse);
+                let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
                 y[(place.batch * length + step.place) * d_inner + place.channel] = F::cast_from(out);
             }
         }
     }
 
     if place.span == n_spans - 1 && place.active {
-        let row = (place.batch * d_inner + place.channel) * d_state;
+        let row = (place.batch * d_inner + place.channel) * plan.d_state;
         #[unroll(plan.unroll)]
         for j in 0..plan.states {
             let n = place.part * plan.states + j;
-            if n < d_state {
+            if n < plan.d_state {
                 final_state[row + n] = h[j];
             }
         }

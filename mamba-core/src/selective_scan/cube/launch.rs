@@ -80,7 +80,7 @@ impl SelectiveScanBackend for CubeBackend {
         let dtype = dtype_to_storage_type(p.u.dtype);
         let client = p.u.client.clone();
         let hardware = &client.properties().hardware;
-        let plan = Plan::forward(hardware, d_state);
+        let plan = Plan::forward(hardware, d_state, config);
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
         let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
@@ -117,9 +117,6 @@ impl SelectiveScanBackend for CubeBackend {
                     segment,
                     spans.length,
                     plan,
-                    d_state,
-                    config.delta_softplus,
-                    config.reverse,
                     dtype,
                 );
             }
@@ -162,10 +159,6 @@ impl SelectiveScanBackend for CubeBackend {
                 segment,
                 spans.length,
                 plan,
-                d_state,
-                config.chunk,
-                config.delta_softplus,
-                config.reverse,
                 dtype,
             );
         }
@@ -189,7 +182,7 @@ impl SelectiveScanBackend for CubeBackend {
         let grad_final_state = into_contiguous(grad_final_state);
         let chunk_states = into_contiguous(chunk_states);
         let hardware = &client.properties().hardware;
-        let plan = Plan::backward(hardware, d_state);
+        let plan = Plan::backward(hardware, d_state, config);
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
         let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
@@ -233,9 +226,6 @@ impl SelectiveScanBackend for CubeBackend {
                     segment,
                     spans.length,
                     plan,
-                    d_state,
-                    config.delta_softplus,
-                    config.reverse,
                     dtype,
                 );
             }
@@ -283,10 +273,6 @@ impl SelectiveScanBackend for CubeBackend {
                 segment,
                 spans.length,
                 plan,
-                d_state,
-                config.chunk,
-                config.delta_softplus,
-                config.reverse,
                 dtype,
             );
         }

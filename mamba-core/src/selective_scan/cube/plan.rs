@@ -1,10 +1,16 @@
 //! How the cubes of the scan share the work, from the properties of the device.
 
+use crate::selective_scan::backend::ScanConfig;
 use cubecl::ir::HardwareProperties;
 
-/// The shape of a cube: `channels * split` units.
+/// What a kernel is compiled for: the scan, and the shape of a cube, `channels * split` units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Plan {
+    pub d_state: usize,
+    /// Tokens between two saved states.
+    pub chunk: usize,
+    pub delta_softplus: bool,
+    pub reverse: bool,
     /// Channels of a cube, neighbours.
     pub channels: usize,
     /// Units that share the states of a channel.
@@ -21,16 +27,16 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// For the forward kernels.
-    pub(crate) fn forward(hardware: &HardwareProperties, d_state: usize) -> Self {
-        Self::new(hardware, d_state, 16)
+    pub(crate) fn forward(hardware: &HardwareProperties, d_state: usize, config: ScanConfig) -> Self {
+        Self::new(hardware, d_state, config, 16)
     }
 
     /// For the backward kernels, which keep the states of a tile.
-    pub(crate) fn backward(hardware: &HardwareProperties, d_state: usize) -> Self {
-        Self::new(hardware, d_state, 8)
+    pub(crate) fn backward(hardware: &HardwareProperties, d_state: usize, config: ScanConfig) -> Self {
+        Self::new(hardware, d_state, config, 8)
     }
 
-    fn new(hardware: &HardwareProperties, d_state: usize, tile: usize) -> Self {
+    fn new(hardware: &HardwareProperties, d_state: usize, config: ScanConfig, tile: usize) -> Self {
         const CHANNELS: usize = 32;
         // In f32; a few cubes share a processor.
         let memory = hardware.max_shared_memory_size.min(36 << 10) / 4;
@@ -42,7 +48,19 @@ impl Plan {
         let unroll = hardware.plane_size_max > 8;
         // A unit brings in up to four tokens.
         let tile = tile.min(1 << (4 * split).ilog2());
-        let mut plan = Self { channels: CHANNELS, split, states, tile, summed: tile.min(4), unroll };
+        let ScanConfig { chunk, delta_softplus, reverse } = config;
+        let mut plan = Self {
+            d_state,
+            chunk,
+            delta_softplus,
+            reverse,
+            channels: CHANNELS,
+            split,
+            states,
+            tile,
+            summed: tile.min(4),
+            unroll,
+        };
         while plan.summed > 1 && plan.shared_memory() > memory {
             plan.summed /= 2;
         }

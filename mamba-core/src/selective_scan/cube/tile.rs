@@ -77,14 +77,14 @@ pub(crate) fn step_size(delta: f32, bias: f32, #[comptime] delta_softplus: bool)
 
 /// `a` of a unit's states; those beyond `d_state` are zero and so are their states.
 #[cube]
-pub(crate) fn rates(a: &Tensor<f32>, place: &Place, #[comptime] d_state: usize, #[comptime] plan: Plan) -> Array<f32> {
+pub(crate) fn rates(a: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Array<f32> {
     let mut rates = Array::<f32>::new(plan.states);
     #[unroll]
     for j in 0..plan.states {
         let n = place.part * plan.states + j;
         rates[j] = f32::new(0.0);
-        if n < d_state {
-            rates[j] = a[place.channel * d_state + n];
+        if n < plan.d_state {
+            rates[j] = a[place.channel * plan.d_state + n];
         }
     }
     rates
@@ -119,6 +119,7 @@ impl<F: Float> Ahead<F> {
     }
 
     /// Asks for the tile that starts with token `first`. Behind the last token of the span, `end - 1`, it reads that.
+    #[allow(clippy::too_many_arguments, reason = "the tensors of the kernels")]
     pub fn read(
         &mut self,
         u: &Tensor<F>,
@@ -130,15 +131,13 @@ impl<F: Float> Ahead<F> {
         place: &Place,
         first: usize,
         end: usize,
-        #[comptime] d_state: usize,
-        #[comptime] reverse: bool,
         #[comptime] plan: Plan,
     ) {
         let length = delta.shape(1);
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             let t = (first + place.part + i * plan.split).min(end - 1);
-            let step = step_at(steps, place.batch, place.order, t, length, reverse);
+            let step = step_at(steps, place.batch, place.order, t, length, plan.reverse);
             self.u[i] = u[at::<F>(u, place.batch, step.place, place.channel)];
             self.delta[i] = delta[at::<F>(delta, place.batch, step.place, place.channel)];
             self.keep[i] = step.keep;
@@ -153,13 +152,13 @@ impl<F: Float> Ahead<F> {
         for i in 0..plan.quads_of_unit() {
             let index = UNIT_POS as usize + i * plan.units();
             let t = (first + index / quads % plan.tile).min(end - 1);
-            let step = step_at(steps, place.batch, place.order, t, length, reverse);
+            let step = step_at(steps, place.batch, place.order, t, length, plan.reverse);
             let n = index % quads * 4;
             let of_b = states_at::<F>(b, place.batch, step.place, place.group);
             let of_c = states_at::<F>(c, place.batch, step.place, place.group);
             #[unroll]
             for k in 0..4usize {
-                let n = (n + k).min(comptime![d_state - 1]);
+                let n = (n + k).min(comptime![plan.d_state - 1]);
                 self.b_c[i * 4 + k] = if index < comptime![plan.tile * quads] { b[of_b + n] } else { c[of_c + n] };
             }
         }
@@ -173,13 +172,12 @@ impl<F: Float> Ahead<F> {
         place: &Place,
         first: usize,
         end: usize,
-        #[comptime] reverse: bool,
         #[comptime] plan: Plan,
     ) {
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             let t = (first + place.part + i * plan.split).min(end - 1);
-            let step = step_at(steps, place.batch, place.order, t, grad_y.shape(1), reverse);
+            let step = step_at(steps, place.batch, place.order, t, grad_y.shape(1), plan.reverse);
             self.grad[i] = grad_y[offset(grad_y.stride(0), grad_y.stride(1), place.batch, step.place) + place.channel];
         }
     }
@@ -215,8 +213,6 @@ impl Tile {
         bias: f32,
         place: &Place,
         tokens: usize,
-        #[comptime] d_state: usize,
-        #[comptime] delta_softplus: bool,
         #[comptime] plan: Plan,
     ) {
         #[unroll(plan.unroll)]
@@ -224,7 +220,7 @@ impl Tile {
             let t = place.part + i * plan.split;
             if t < plan.tile {
                 let live = t < tokens;
-                let delta = step_size(f32::cast_from(ahead.delta[i]), bias, delta_softplus);
+                let delta = step_size(f32::cast_from(ahead.delta[i]), bias, plan.delta_softplus);
                 let delta = select(live, delta, f32::new(0.0));
                 let x = delta * f32::cast_from(ahead.u[i]);
                 self.delta[t * plan.channels + place.column] = delta;
@@ -242,7 +238,7 @@ impl Tile {
                 let mut values = Four::new(0.0);
                 #[unroll]
                 for k in 0..4usize {
-                    if index % quads * 4 + k < d_state {
+                    if index % quads * 4 + k < plan.d_state {
                         values.insert(k, f32::cast_from(ahead.b_c[i * 4 + k]));
                     }
                 }
