@@ -1,0 +1,127 @@
+//! Time of the operators, forward and with their gradients, on the device that `MAMBA_BENCH_DEVICE` names (`flex`,
+//! `cuda`, `wgpu`; Burn's default if it is not set).
+//!
+//! `cargo bench -p mamba-core --bench operators`
+//!
+//! Every shape is printed with the bytes that must at least be moved and the exponentials that must be evaluated: time
+//! over bytes, against the bandwidth of a copy on the same device, is the fraction of the roofline that is achieved.
+
+use burn::tensor::{DType, Device, Distribution, Tensor};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use mamba_core::{CausalConv1dOptions, SelectiveScanOptions, causal_conv1d, selective_scan};
+use std::time::{Duration, Instant};
+
+/// `[batch, length, d_inner, d_state]`
+const ON_CPU: [[usize; 4]; 4] = [[2, 256, 512, 64], [1, 4096, 512, 16], [1, 65_536, 64, 16], [8, 512, 768, 16]];
+const ON_GPU: [[usize; 4]; 7] = [
+    [8, 2048, 1536, 16],
+    [1, 2048, 1536, 16],
+    [8, 8192, 1536, 16],
+    [1, 65_536, 1536, 16],
+    [2, 2048, 4096, 16],
+    [64, 196, 384, 16],
+    [8, 512, 1536, 16],
+];
+
+fn device() -> Device {
+    match std::env::var("MAMBA_BENCH_DEVICE").as_deref() {
+        #[cfg(feature = "flex")]
+        Ok("flex") => Device::flex(),
+        #[cfg(feature = "wgpu")]
+        Ok("wgpu") => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        #[cfg(feature = "cuda")]
+        Ok("cuda") => Device::cuda(0),
+        Ok(other) => panic!("MAMBA_BENCH_DEVICE is {other}, which is not compiled in"),
+        Err(_) => Device::default(),
+    }
+}
+
+/// A tensor with a gradient where the device has them.
+fn random<const D: usize>(shape: [usize; D], dtype: DType, device: &Device) -> Tensor<D> {
+    let x = Tensor::<D>::random(shape, Distribution::Normal(0.0, 1.0), device).cast(dtype);
+    if device.is_autodiff() { x.require_grad() } else { x }
+}
+
+/// The least work of one call.
+struct Floor {
+    bytes: usize,
+    exponentials: usize,
+}
+
+/// A forward pass over random arguments, and its floor.
+type Case = (Box<dyn Fn() -> Tensor<3>>, Floor);
+
+fn scan([batch, length, d_inner, d_state]: [usize; 4], dtype: DType, device: &Device) -> Case {
+    let [u, delta, z] = [(); 3].map(|()| random([batch, length, d_inner], dtype, device));
+    let [b, c] = [(); 2].map(|()| random([batch, length, 1, d_state], dtype, device));
+    let [d, bias] = [(); 2].map(|()| random([d_inner], DType::F32, device));
+    let a = Tensor::<2>::random([d_inner, d_state], Distribution::Normal(0.0, 1.0), device).exp().neg();
+    let a = if device.is_autodiff() { a.detach().require_grad() } else { a };
+    let options = SelectiveScanOptions::new().with_d(d).with_delta_bias(bias).with_delta_softplus(true).with_z(z);
+    // u, delta, z, y, b and c; a softplus and a gate.
+    let floor = Floor {
+        bytes: dtype.size() * batch * length * (4 * d_inner + 2 * d_state),
+        exponentials: batch * length * d_inner * (d_state + 2),
+    };
+    let run = move || selective_scan(u.clone(), delta.clone(), a.clone(), b.clone(), c.clone(), options.clone()).y;
+    (Box::new(run), floor)
+}
+
+/// Width 4 with bias and SiLU.
+fn conv([batch, length, channels, _]: [usize; 4], dtype: DType, device: &Device) -> Case {
+    let x = random([batch, length, channels], dtype, device);
+    let weight = random([channels, 4], DType::F32, device);
+    let options = CausalConv1dOptions::new().with_bias(random([channels], DType::F32, device)).with_silu(true);
+    let values = batch * length * channels;
+    let floor = Floor { bytes: 2 * dtype.size() * values, exponentials: values };
+    (Box::new(move || causal_conv1d(x.clone(), weight.clone(), options.clone()).y), floor)
+}
+
+fn measure(criterion: &mut Criterion, operator: &str, case: fn([usize; 4], DType, &Device) -> Case) {
+    let device = device();
+    let on_gpu = std::env::var("MAMBA_BENCH_DEVICE").is_ok_and(|device| device != "flex");
+    let shapes = if on_gpu { &ON_GPU[..] } else { &ON_CPU[..] };
+    for dtype in [DType::F32, DType::BF16].into_iter().filter(|&dtype| device.supports_dtype(dtype)) {
+        for backward in [false, true] {
+            let passes = if backward { "forward and backward" } else { "forward" };
+            let device = if backward { device.clone().autodiff() } else { device.clone() };
+            let mut group = criterion.benchmark_group(format!("{operator}, {dtype:?}, {passes}"));
+            group.sample_size(10);
+            if on_gpu {
+                group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
+            }
+            for &shape @ [batch, length, d_inner, d_state] in shapes {
+                let (run, Floor { bytes, exponentials }) = case(shape, dtype, &device);
+                // Going back: all of it again, and a gradient of each.
+                let (bytes, exponentials) =
+                    if backward { (3 * bytes, 2 * exponentials) } else { (bytes, exponentials) };
+                let shape = format!("batch {batch}, length {length}, d_inner {d_inner}, d_state {d_state}");
+                println!("{shape}: {:.1} MB, {:.1} M exponentials", bytes as f64 / 1e6, exponentials as f64 / 1e6);
+                group.throughput(Throughput::Bytes(bytes as u64));
+                group.bench_function(BenchmarkId::from_parameter(shape), |bencher| {
+                    // The calls, and the wait for the last.
+                    bencher.iter_custom(|n| {
+                        let start = Instant::now();
+                        for _ in 0..n {
+                            let y = run();
+                            if backward {
+                                drop(y.backward());
+                            }
+                        }
+                        device.sync().expect("the device works");
+                        start.elapsed()
+                    });
+                });
+            }
+            group.finish();
+        }
+    }
+}
+
+fn operators(criterion: &mut Criterion) {
+    measure(criterion, "selective_scan", scan);
+    measure(criterion, "causal_conv1d", conv);
+}
+
+criterion_group!(benches, operators);
+criterion_main!(benches);
