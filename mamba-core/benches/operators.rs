@@ -77,6 +77,13 @@ fn conv([batch, length, channels, _]: [usize; 4], dtype: DType, device: &Device)
     (Box::new(move || causal_conv1d(x.clone(), weight.clone(), options.clone()).y), floor)
 }
 
+fn once(run: &dyn Fn() -> Tensor<3>, backward: bool) {
+    let y = run();
+    if backward {
+        drop(y.backward());
+    }
+}
+
 fn measure(criterion: &mut Criterion, operator: &str, case: fn([usize; 4], DType, &Device) -> Case) {
     let device = device();
     let on_gpu = std::env::var("MAMBA_BENCH_DEVICE").is_ok_and(|device| device != "flex");
@@ -97,16 +104,16 @@ fn measure(criterion: &mut Criterion, operator: &str, case: fn([usize; 4], DType
                     if backward { (3 * bytes, 2 * exponentials) } else { (bytes, exponentials) };
                 let shape = format!("batch {batch}, length {length}, d_inner {d_inner}, d_state {d_state}");
                 println!("{shape}: {:.1} MB, {:.1} M exponentials", bytes as f64 / 1e6, exponentials as f64 / 1e6);
+                // Compiled before the first measurement, which would else take few calls for slow ones.
+                once(&run, backward);
+                device.sync().expect("the device works");
                 group.throughput(Throughput::Bytes(bytes as u64));
                 group.bench_function(BenchmarkId::from_parameter(shape), |bencher| {
                     // The calls, and the wait for the last.
                     bencher.iter_custom(|n| {
                         let start = Instant::now();
                         for _ in 0..n {
-                            let y = run();
-                            if backward {
-                                drop(y.backward());
-                            }
+                            once(&run, backward);
                         }
                         device.sync().expect("the device works");
                         start.elapsed()

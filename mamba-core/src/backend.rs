@@ -27,6 +27,18 @@ pub(crate) fn has_kernels(device: &Device) -> bool {
     }
 }
 
+/// Whether `device` runs the kernels for CPUs.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    match device.clone().inner().as_dispatch() {
+        #[cfg(feature = "flex")]
+        DispatchDevice::Flex(_) => true,
+        #[cfg(feature = "ndarray")]
+        DispatchDevice::NdArray(_) => true,
+        #[allow(unreachable_patterns, reason = "reachable as soon as another backend is compiled in")]
+        _ => false,
+    }
+}
+
 /// The second output of a node whose first is `y`.
 ///
 /// Burn's autodiff nodes have one output. The final state gets a node of its own behind that of `y`: it runs first in

@@ -1,7 +1,7 @@
 //! What the CubeCL kernels of all operators share.
 
 use crate::selective_scan::Path;
-use burn::backend::DType;
+use burn::backend::{DType, TensorMetadata};
 use burn::backend::ops::IntTensorOps;
 use burn::tensor::{IntDType, Shape};
 use burn_cubecl::CubeBackend;
@@ -40,11 +40,48 @@ pub(crate) fn step_at(
     }
 }
 
+/// Whether kernels for this device may hold inline PTX: of all devices only those that CUDA C++ is compiled for have
+/// asynchronous copies.
+pub(crate) fn takes_ptx(client: &Client) -> bool {
+    client.features().copy_async
+}
+
+/// What [`exp`] multiplies its argument by: `exp(x) = exp_scaled(x * exp_scale())`.
+pub(crate) const fn exp_scale(ptx: bool) -> f32 {
+    if ptx { std::f32::consts::LOG2_E } else { 1.0 }
+}
+
+/// `exp(x)`, given `x` times [`exp_scale`].
+///
+/// In PTX one instruction, good to two units in the last place, where the CUDA library takes eight.
+#[cube]
+pub(crate) fn exp_scaled(x: f32, #[comptime] ptx: bool) -> f32 {
+    if comptime![ptx] {
+        let y: f32;
+        gpu_asm!("ex2.approx.ftz.f32 {y}, {x};", y = out(_) y, x = in(_) x, options(pure, nomem));
+        y
+    } else {
+        x.exp()
+    }
+}
+
+/// `1 / x` for an `x` that is neither zero nor huge.
+#[cube]
+fn reciprocal(x: f32, #[comptime] ptx: bool) -> f32 {
+    if comptime![ptx] {
+        let y: f32;
+        gpu_asm!("rcp.approx.ftz.f32 {y}, {x};", y = out(_) y, x = in(_) x, options(pure, nomem));
+        y
+    } else {
+        1.0 / x
+    }
+}
+
 /// `1 / (1 + exp(-x))` without overflow.
 #[cube]
-pub(crate) fn sigmoid(x: f32) -> f32 {
-    let e = (-x.abs()).exp();
-    let small = e / (1.0 + e);
+pub(crate) fn sigmoid(x: f32, #[comptime] ptx: bool) -> f32 {
+    let e = exp_scaled(-x.abs() * comptime![exp_scale(ptx)], ptx);
+    let small = e * reciprocal(1.0 + e, ptx);
     select(x < 0.0, small, 1.0 - small)
 }
 
@@ -53,9 +90,9 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 /// `ln(1 + y) = 2 atanh(y / (2 + y))` as a series keeps the relative accuracy for small results, which a logarithm
 /// near one does not have in every shading language.
 #[cube]
-pub(crate) fn softplus(x: f32) -> f32 {
-    let y = (-x.abs()).exp();
-    let s = y / (2.0 + y);
+pub(crate) fn softplus(x: f32, #[comptime] ptx: bool) -> f32 {
+    let y = exp_scaled(-x.abs() * comptime![exp_scale(ptx)], ptx);
+    let s = y * reciprocal(2.0 + y, ptx);
     let q = s * s;
     let series = 1.0
         + q * (0.333_333_34
@@ -92,6 +129,12 @@ pub(crate) fn grid(client: &Client, elements: usize) -> (CubeCount, CubeDim) {
     (calculate_cube_count_elemwise(client, elements, cube_dim), cube_dim)
 }
 
+/// The same in cubes of at most 128 units: of kernels with many registers, more of these fit a processor.
+pub(crate) fn small_cubes(client: &Client, elements: usize) -> (CubeCount, CubeDim) {
+    let cube_dim = CubeDim::new_1d(client.properties().hardware.max_units_per_cube.min(128));
+    (calculate_cube_count_elemwise(client, elements, cube_dim), cube_dim)
+}
+
 /// The table of steps as the kernels read it; Burn's default integer may be wider.
 pub(crate) fn steps_i32(path: Path<CubeBackend>) -> Option<CubeTensor> {
     match path {
@@ -100,35 +143,93 @@ pub(crate) fn steps_i32(path: Path<CubeBackend>) -> Option<CubeTensor> {
     }
 }
 
-/// What chunks add to the gradients of parameters: `[rows, channels, columns + 1 or columns + 2]`, the sums of which go to
-/// `matrix` `[channels, columns]` and to one or two vectors `[channels]`. A thread sums one number, in a fixed order.
+/// How [`sum_params`] shares its work: neighbours of a cube, and units that share a sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SumPlan {
+    pub lanes: usize,
+    pub strands: usize,
+}
+
+/// What chunks add to the gradients of parameters: `[rows, columns + 1 or columns + 2, channels]`, the sums of which go to
+/// `matrix` `[channels, columns]` and to one or two vectors `[channels]`. The order of the additions is fixed.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn sum_params(
+fn sum_params(
     partial: &Tensor<f32>,
     matrix: &mut Tensor<f32>,
     vector: &mut Tensor<f32>,
     mut second: ComptimeOption<&mut Tensor<f32>>,
+    #[comptime] plan: SumPlan,
 ) {
-    let width = partial.shape(2);
+    let channels = partial.shape(2);
     let columns = matrix.shape(1);
-    let row = partial.shape(1) * width;
-    if ABSOLUTE_POS >= row {
-        terminate!();
-    }
+    let row = partial.shape(1) * channels;
+    let lane = UNIT_POS as usize % plan.lanes;
+    let strand = UNIT_POS as usize / plan.lanes;
+    let position = CUBE_POS * plan.lanes + lane;
+    let mut sums = Shared::<[f32]>::new_slice(comptime![plan.lanes * plan.strands]);
     let mut sum = f32::new(0.0);
-    for i in 0..partial.shape(0) {
-        sum += partial[i * row + ABSOLUTE_POS];
-    }
-    let channel = ABSOLUTE_POS / width;
-    let column = ABSOLUTE_POS % width;
-    if column < columns {
-        matrix[channel * columns + column] = sum;
-    } else if column == columns {
-        vector[channel] = sum;
-    } else {
-        #[comptime]
-        if let ComptimeOption::Some(second) = second.as_mut() {
-            second[channel] = sum;
+    if position < row {
+        for i in range_stepped(strand, partial.shape(0), plan.strands) {
+            sum += partial[i * row + position];
         }
     }
+    sums[UNIT_POS as usize] = sum;
+    sync_cube();
+    if strand == 0 && position < row {
+        for other in 1..plan.strands {
+            sum += sums[other * plan.lanes + lane];
+        }
+        let channel = position % channels;
+        let column = position / channels;
+        if column < columns {
+            matrix[channel * columns + column] = sum;
+        } else if column == columns {
+            vector[channel] = sum;
+        } else {
+            #[comptime]
+            if let ComptimeOption::Some(second) = second.as_mut() {
+                second[channel] = sum;
+            }
+        }
+    }
+}
+
+/// The sums of `partial` `[rows, columns + 1 or columns + 2, channels]` over the rows: those of the first columns
+/// `[channels, columns]`, of the next, and of the last.
+pub(crate) fn sum_of_params(partial: CubeTensor, columns: usize) -> (CubeTensor, CubeTensor, Option<CubeTensor>) {
+    let [_, width, channels] = partial.shape().dims();
+    let client = partial.client.clone();
+    let matrix = empty(&partial, [channels, columns], DType::F32);
+    let vector = empty(&partial, [channels], DType::F32);
+    let second = (width == columns + 2).then(|| empty(&partial, [channels], DType::F32));
+    let lanes = 32;
+    let strands = (client.properties().hardware.max_units_per_cube as usize / lanes).clamp(1, 8);
+    let dim = CubeDim::new_1d((lanes * strands) as u32);
+    // SAFETY: every index is below the shapes.
+    unsafe {
+        sum_params::launch_unchecked(
+            &client,
+            calculate_cube_count_elemwise(&client, (width * channels).div_ceil(lanes) * lanes * strands, dim),
+            dim,
+            address_type(&[&partial]),
+            partial.into_tensor_arg(),
+            matrix.clone().into_tensor_arg(),
+            vector.clone().into_tensor_arg(),
+            second.clone().map(|second| second.into_tensor_arg()).into(),
+            SumPlan { lanes, strands },
+        );
+    }
+    (matrix, vector, second)
+}
+
+/// How many neighbours of the last dimension, at most four and a divisor of `channels`, can be read together from each
+/// tensor.
+pub(crate) fn vector_size(tensors: &[&CubeTensor], channels: usize) -> usize {
+    let fits = |tensor: &CubeTensor, n: usize| {
+        let start = tensor.handle.offset_start.unwrap_or(0) as usize / tensor.dtype.size();
+        let (_, rows) = tensor.meta.strides().split_last().expect("a tensor of channels has a dimension");
+        start.is_multiple_of(n) && rows.iter().all(|stride| stride.is_multiple_of(n))
+    };
+    let sizes = [4, 2].into_iter();
+    sizes.filter(|&n| channels.is_multiple_of(n)).find(|&n| tensors.iter().all(|x| fits(x, n))).unwrap_or(1)
 }

@@ -78,8 +78,13 @@ impl MambaLm {
         Ok(rows.into_iter().map(|row| row.tokens).collect())
     }
 
-    /// The logits after the last token of the prompt, `[batch, padded_vocab]`, and the state there.
-    fn prefill(&self, prompt: Tensor<2, Int>) -> (Tensor<2>, LmState) {
+    /// The logits after the last token of a prompt `[batch, length]`, `[batch, padded_vocab]`, and the state there.
+    ///
+    /// The prompt is read in pieces, so that memory does not grow with it.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn prefill(&self, prompt: Tensor<2, Int>) -> (Tensor<2>, LmState) {
         let mut pieces = prompt.split(PREFILL, 1).into_iter();
         let first = pieces.next().expect("the prompt was found not to be empty");
         let (hidden, state) =

@@ -20,7 +20,7 @@ struct Saved<B: Backend> {
     nodes: [NodeId; 8],
     z: Option<NodeId>,
     path: Path<B>,
-    chunk_states: FloatTensor<B>,
+    saved_states: FloatTensor<B>,
     grad_final_state: FinalStateGrad<B>,
     config: ScanConfig,
 }
@@ -29,7 +29,7 @@ impl<B: SelectiveScanBackend> Backward<B, 9> for ScanBackward {
     type State = Saved<B>;
 
     fn backward(self, ops: Ops<Self::State, 9>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let Saved { nodes, z, path, chunk_states, grad_final_state, config } = ops.state;
+        let Saved { nodes, z, path, saved_states, grad_final_state, config } = ops.state;
         let mut input = |node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node);
         let [u, delta, a, b, c, d, delta_bias, initial_state] = nodes.map(&mut input);
         let gate = z.map_or(Gate::None, |z| Gate::Silu(input(z)));
@@ -38,7 +38,7 @@ impl<B: SelectiveScanBackend> Backward<B, 9> for ScanBackward {
         let inputs = ScanInputs { u, delta, a, b, c, d, delta_bias, initial_state, gate, path };
 
         let ScanGrads { u, delta, a, b, c, d, delta_bias, initial_state, gate } =
-            B::selective_scan_backward(inputs, chunk_states, grad_y, grad_final_state, config);
+            B::selective_scan_backward(inputs, saved_states, grad_y, grad_final_state, config);
         let [node_u, node_delta, node_a, node_b, node_c, node_d, node_bias, node_state, node_z] = ops.parents;
         let mut all = vec![
             (node_u, u),
@@ -85,35 +85,39 @@ impl<B: SelectiveScanBackend, C: CheckpointStrategy> SelectiveScanBackend for Au
             gate: z.as_ref().map_or(Gate::None, |z| Gate::Silu(z.primitive().clone())),
             path: path.clone(),
         };
-        let (y, final_state, chunk_states) = B::selective_scan(inner, config);
         // Without a gate its place among the parents is taken by `u`, which gets nothing from it.
         let gate_node = z.as_ref().unwrap_or(&u).node();
         let [n0, n1, n2, n3, n4, n5, n6, n7] = floats.map(|x| x.node());
         let prepared =
             ScanBackward.prepare::<C>([n0, n1, n2, n3, n4, n5, n6, n7, gate_node]).compute_bound().stateful();
-        let saved_states = FloatTensor::<Self>::new(chunk_states.clone());
         match prepared {
-            OpsKind::UnTracked(prep) => (prep.finish(y), FloatTensor::<Self>::new(final_state), saved_states),
+            OpsKind::UnTracked(prep) => {
+                let (y, final_state, saved_states) = B::selective_scan(inner, config);
+                (prep.finish(y), FloatTensor::<Self>::new(final_state), FloatTensor::<Self>::new(saved_states))
+            }
             OpsKind::Tracked(mut prep) => {
+                let (y, final_state, saved_states) =
+                    B::selective_scan(inner, ScanConfig { save: true, ..config });
+                let outside = FloatTensor::<Self>::new(saved_states.clone());
                 let grad_final_state = FinalStateGrad::default();
                 let saved = Saved {
                     nodes: floats.map(|x| prep.checkpoint(x)),
                     z: z.as_ref().map(|z| prep.checkpoint(z)),
                     path,
-                    chunk_states,
+                    saved_states,
                     grad_final_state: grad_final_state.clone(),
                     config,
                 };
                 let y = prep.finish(saved, y);
                 let final_state = grad_final_state.attach::<C>(&y, final_state);
-                (y, final_state, saved_states)
+                (y, final_state, outside)
             }
         }
     }
 
     fn selective_scan_backward(
         _inputs: ScanInputs<Self>,
-        _chunk_states: FloatTensor<Self>,
+        _saved_states: FloatTensor<Self>,
         _grad_y: FloatTensor<Self>,
         _grad_final_state: FloatTensor<Self>,
         _config: ScanConfig,

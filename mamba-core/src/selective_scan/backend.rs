@@ -87,7 +87,19 @@ pub struct ScanConfig {
     pub reverse: bool,
     /// Tokens between two saved states.
     pub chunk: usize,
+    /// Whether states are saved for the backward pass.
+    pub save: bool,
 }
+
+impl ScanConfig {
+    /// The shape of the states before every chunk. A backend may keep them in another order of dimensions.
+    pub(crate) fn saved_shape(&self, [batch, length, d_inner]: [usize; 3], d_state: usize) -> [usize; 4] {
+        if self.save { [batch, length.div_ceil(self.chunk), d_inner, d_state] } else { NOTHING_SAVED }
+    }
+}
+
+/// The shape of what stands for the saved states where none are wanted.
+pub(crate) const NOTHING_SAVED: [usize; 4] = [1; 4];
 
 /// The selective scan of a backend.
 #[backend_extension(
@@ -98,7 +110,8 @@ pub struct ScanConfig {
     Cube: cfg(feature = "cube"),
 )]
 pub trait SelectiveScanBackend: Backend {
-    /// Returns `y`, the final state, and the states before every chunk `[batch, n_chunks, d_inner, d_state]`.
+    /// Returns `y`, the final state, and what the backward pass takes as `saved_states`: the states before every chunk,
+    /// in an order of the backend's own.
     #[fusion(meta = meta::scan)]
     fn selective_scan(
         #[extension_type] inputs: ScanInputs<Self>,
@@ -109,7 +122,7 @@ pub trait SelectiveScanBackend: Backend {
     #[fusion(meta = meta::backward)]
     fn selective_scan_backward(
         #[extension_type] inputs: ScanInputs<Self>,
-        chunk_states: FloatTensor<Self>,
+        saved_states: FloatTensor<Self>,
         grad_y: FloatTensor<Self>,
         grad_final_state: FloatTensor<Self>,
         config: ScanConfig,
@@ -126,13 +139,13 @@ mod meta {
         let state = inputs.initial_state.clone();
         let [batch, d_inner, d_state] = state.shape.dims();
         let [_, length, _] = inputs.delta.shape.dims();
-        let chunk_states = [batch, length.div_ceil(config.chunk), d_inner, d_state];
-        (inputs.delta.clone(), state.clone(), TensorSpec::new(chunk_states.into(), state.dtype))
+        let saved = config.saved_shape([batch, length, d_inner], d_state);
+        (inputs.delta.clone(), state.clone(), TensorSpec::new(saved.into(), state.dtype))
     }
 
     pub(super) fn backward(
         inputs: &ScanInputsMetadata,
-        _chunk_states: &TensorSpec,
+        _saved_states: &TensorSpec,
         _grad_y: &TensorSpec,
         _grad_final_state: &TensorSpec,
         _config: &ScanConfig,

@@ -18,13 +18,13 @@ mod cpu;
 mod cube;
 pub mod reference;
 
-use crate::backend::has_kernels;
+use crate::backend::{has_kernels, is_cpu};
 use crate::order::steps_table;
 use crate::{Direction, ScanOrder};
 pub(crate) use backend::Path;
 use backend::{Gate, ScanConfig, ScanInputs, SelectiveScanBackend};
 use burn::backend::Dispatch;
-use burn::tensor::{Bool, DType, Tensor};
+use burn::tensor::{Bool, DType, Device, Tensor};
 
 /// The optional arguments of [`selective_scan()`].
 #[derive(Clone, Debug, Default)]
@@ -180,15 +180,23 @@ pub fn selective_scan(
         gate: z.map_or(Gate::None, |z| Gate::Silu(z.into_dispatch())),
         path: steps.map_or(Path::Straight, |steps| Path::Steps(steps.into_dispatch())),
     };
-    let config =
-        ScanConfig { delta_softplus, reverse: direction == Direction::Reverse, chunk: chunk_length(length, d_state) };
+    let config = ScanConfig {
+        delta_softplus,
+        reverse: direction == Direction::Reverse,
+        chunk: chunk_length(&device, length, d_state),
+        save: false,
+    };
     let (y, final_state, _) = Dispatch::selective_scan(inputs, config);
     SelectiveScanOutput { y: Tensor::from_dispatch(y), final_state: Tensor::from_dispatch(final_state) }
 }
 
-/// Tokens between two saved states: at least as many as states, so that what is saved stays below one activation.
-pub(crate) fn chunk_length(length: usize, d_state: usize) -> usize {
-    d_state.next_multiple_of(16).max(64).min(length.next_multiple_of(16))
+/// Tokens between two saved states: at least as many as states, so that what is saved stays within one f32 activation.
+///
+/// A CPU keeps the states of a chunk near and goes through more tokens at a time; a GPU does less again the shorter they
+/// are.
+fn chunk_length(device: &Device, length: usize, d_state: usize) -> usize {
+    let shortest = if is_cpu(device) { 64 } else { 16 };
+    d_state.next_multiple_of(16).max(shortest).min(length.next_multiple_of(16))
 }
 
 fn check(

@@ -1,29 +1,71 @@
 //! Puts tensors and kernels together.
 
-use super::kernels::{conv, conv_backward};
+use super::kernels::{Plan, conv, conv_backward};
 use crate::causal_conv1d::backend::{CausalConv1dBackend, ConvConfig, ConvGrads, ConvInputs};
-use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_params};
+use crate::cube::{address_type, empty, rows, small_cubes, steps_i32, sum_of_params, takes_ptx, vector_size};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{DType, TensorMetadata};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+
+/// Tokens that a thread reads before it works on the first.
+const AHEAD: usize = 4;
+
+/// Channels of a thread, at most; the backward kernel keeps more of each.
+const CHANNELS: usize = 4;
+const CHANNELS_BACKWARD: usize = 2;
+
+/// The inputs as the kernels read them.
+struct Prepared {
+    x: CubeTensor,
+    weight: CubeTensor,
+    bias: CubeTensor,
+    initial_state: CubeTensor,
+    steps: Option<CubeTensor>,
+    n_chunks: usize,
+    n_orders: usize,
+}
+
+impl Prepared {
+    fn new(inputs: ConvInputs<CubeBackend>, chunk: usize) -> Self {
+        let ConvInputs { x, weight, bias, initial_state, path } = inputs;
+        let [_, length, _] = x.shape().dims();
+        let steps = steps_i32(path);
+        Self {
+            x: rows(x),
+            weight: into_contiguous(weight),
+            bias: into_contiguous(bias),
+            initial_state: into_contiguous(initial_state),
+            n_orders: steps.as_ref().map_or(1, |steps| steps.shape()[1]),
+            steps,
+            n_chunks: length.div_ceil(chunk),
+        }
+    }
+
+    /// For kernels that read `others` beside the inputs.
+    fn plan(&self, config: ConvConfig, others: &[&CubeTensor], most: usize) -> Plan {
+        let [_, width] = self.weight.shape().dims();
+        let [_, _, channels] = self.x.shape().dims();
+        let ConvConfig { silu, reverse, chunk } = config;
+        let tensors = [&[&self.x, &self.initial_state], others].concat();
+        let channels = vector_size(&tensors, channels / self.n_orders).min(most);
+        Plan { width, chunk, channels, ahead: AHEAD, silu, reverse, ptx: takes_ptx(&self.x.client) }
+    }
+}
 
 impl CausalConv1dBackend for CubeBackend {
     fn causal_conv1d(inputs: ConvInputs<Self>, config: ConvConfig) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let ConvInputs { x, weight, bias, initial_state, path } = inputs;
-        let [batch, length, channels] = x.shape().dims();
-        let [_, width] = weight.shape().dims();
-        let n_chunks = length.div_ceil(config.chunk);
-        let steps = steps_i32(path);
-        let n_orders = steps.as_ref().map_or(1, |steps| steps.shape()[1]);
-        let client = x.client.clone();
-        let x = rows(x);
-        let y = empty(&x, [batch, length, channels], x.dtype);
-        let final_state = empty(&x, initial_state.shape().dims::<3>(), x.dtype);
-        let dtype = dtype_to_storage_type(x.dtype);
-        let address = address_type(&[&x, &y]);
-        let (cubes, dim) = grid(&client, batch * n_chunks * channels);
+        let p = Prepared::new(inputs, config.chunk);
+        let plan = p.plan(config, &[], CHANNELS);
+        let [batch, length, channels] = p.x.shape().dims();
+        let client = p.x.client.clone();
+        let dtype = dtype_to_storage_type(p.x.dtype);
+        let y = empty(&p.x, [batch, length, channels], p.x.dtype);
+        let final_state = empty(&p.x, p.initial_state.shape().dims::<3>(), p.x.dtype);
+        let address = address_type(&[&p.x, &y]);
+        let (cubes, dim) = small_cubes(&client, batch * p.n_chunks * channels / plan.channels);
         // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
         unsafe {
             conv::launch_unchecked(
@@ -31,19 +73,17 @@ impl CausalConv1dBackend for CubeBackend {
                 cubes,
                 dim,
                 address,
-                x.into_tensor_arg(),
-                into_contiguous(weight).into_tensor_arg(),
-                into_contiguous(bias).into_tensor_arg(),
-                into_contiguous(initial_state).into_tensor_arg(),
-                steps.map(|steps| steps.into_tensor_arg()).into(),
+                plan.channels,
+                p.x.into_tensor_arg(),
+                p.weight.into_tensor_arg(),
+                p.bias.into_tensor_arg(),
+                p.initial_state.into_tensor_arg(),
+                p.steps.map(|steps| steps.into_tensor_arg()).into(),
                 y.clone().into_tensor_arg(),
                 final_state.clone().into_tensor_arg(),
-                n_chunks,
-                n_orders,
-                width,
-                config.chunk,
-                config.silu,
-                config.reverse,
+                p.n_chunks,
+                p.n_orders,
+                plan,
                 dtype,
             );
         }
@@ -56,20 +96,18 @@ impl CausalConv1dBackend for CubeBackend {
         grad_final_state: FloatTensor<Self>,
         config: ConvConfig,
     ) -> ConvGrads<Self> {
-        let ConvInputs { x, weight, bias, initial_state, path } = inputs;
-        let [batch, length, channels] = x.shape().dims();
-        let [_, width] = weight.shape().dims();
-        let n_chunks = length.div_ceil(config.chunk);
-        let steps = steps_i32(path);
-        let n_orders = steps.as_ref().map_or(1, |steps| steps.shape()[1]);
-        let client = x.client.clone();
-        let x = rows(x);
-        let grad_x = empty(&x, [batch, length, channels], x.dtype);
-        let grad_params = empty(&x, [batch * n_chunks, channels, width + 1], DType::F32);
-        let grad_initial_state = empty(&x, initial_state.shape().dims::<3>(), x.dtype);
-        let dtype = dtype_to_storage_type(x.dtype);
-        let address = address_type(&[&x, &grad_x]);
-        let (cubes, dim) = grid(&client, batch * n_chunks * channels);
+        let p = Prepared::new(inputs, config.chunk);
+        let grad_y = rows(grad_y);
+        let grad_final_state = into_contiguous(grad_final_state);
+        let plan = p.plan(config, &[&grad_y, &grad_final_state], CHANNELS_BACKWARD);
+        let [batch, length, channels] = p.x.shape().dims();
+        let client = p.x.client.clone();
+        let dtype = dtype_to_storage_type(p.x.dtype);
+        let grad_x = empty(&p.x, [batch, length, channels], p.x.dtype);
+        let grad_params = empty(&p.x, [batch * p.n_chunks, plan.width + 1, channels], DType::F32);
+        let grad_initial_state = empty(&p.x, p.initial_state.shape().dims::<3>(), p.x.dtype);
+        let address = address_type(&[&p.x, &grad_x, &grad_y, &grad_params]);
+        let (cubes, dim) = small_cubes(&client, batch * p.n_chunks * channels / plan.channels);
         // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
         unsafe {
             conv_backward::launch_unchecked(
@@ -77,42 +115,24 @@ impl CausalConv1dBackend for CubeBackend {
                 cubes,
                 dim,
                 address,
-                x.into_tensor_arg(),
-                into_contiguous(weight).into_tensor_arg(),
-                into_contiguous(bias).into_tensor_arg(),
-                into_contiguous(initial_state).into_tensor_arg(),
-                steps.map(|steps| steps.into_tensor_arg()).into(),
-                rows(grad_y).into_tensor_arg(),
-                into_contiguous(grad_final_state).into_tensor_arg(),
+                plan.channels,
+                p.x.into_tensor_arg(),
+                p.weight.into_tensor_arg(),
+                p.bias.into_tensor_arg(),
+                p.initial_state.into_tensor_arg(),
+                p.steps.map(|steps| steps.into_tensor_arg()).into(),
+                grad_y.into_tensor_arg(),
+                grad_final_state.into_tensor_arg(),
                 grad_x.clone().into_tensor_arg(),
                 grad_params.clone().into_tensor_arg(),
                 grad_initial_state.clone().into_tensor_arg(),
-                n_chunks,
-                n_orders,
-                width,
-                config.chunk,
-                config.silu,
-                config.reverse,
+                p.n_chunks,
+                p.n_orders,
+                plan,
                 dtype,
             );
         }
-        let grad_weight = empty(&grad_params, [channels, width], DType::F32);
-        let grad_bias = empty(&grad_params, [channels], DType::F32);
-        let address = address_type(&[&grad_params]);
-        let (cubes, dim) = grid(&client, channels * (width + 1));
-        // SAFETY: every index is below the shapes.
-        unsafe {
-            sum_params::launch_unchecked(
-                &client,
-                cubes,
-                dim,
-                address,
-                grad_params.into_tensor_arg(),
-                grad_weight.clone().into_tensor_arg(),
-                grad_bias.clone().into_tensor_arg(),
-                None.into(),
-            );
-        }
-        ConvGrads { x: grad_x, weight: grad_weight, bias: grad_bias, initial_state: grad_initial_state }
+        let (weight, bias, _) = sum_of_params(grad_params, plan.width);
+        ConvGrads { x: grad_x, weight, bias, initial_state: grad_initial_state }
     }
 }

@@ -16,11 +16,11 @@ pub(super) struct Output<E> {
 
 pub(super) fn forward<E: Float>(scan: &Scan<'_, E>) -> Output<E> {
     let Dims { batch, length, d_inner, d_state, .. } = scan.dims;
-    let n_chunks = length.div_ceil(scan.config.chunk);
+    let saved = scan.config.saved_shape([batch, length, d_inner], d_state);
     let mut out = Output {
         y: E::zeros(batch * length * d_inner),
         final_state: vec![0.0; batch * d_inner * d_state],
-        chunk_states: vec![0.0; batch * n_chunks * d_inner * d_state],
+        chunk_states: vec![0.0; saved.iter().product()],
     };
     let (y, final_state, chunk_states) =
         (Disjoint::new(&mut out.y), Disjoint::new(&mut out.final_state), Disjoint::new(&mut out.chunk_states));
@@ -103,9 +103,11 @@ impl<E: Float> Kernel for ForwardChunk<'_, E> {
         let n = scan.dims.d_state;
         let states = states.now.chunks_exact_mut(n).zip(states.rates.chunks_exact(n));
         for (block, (state, rates)) in part.blocks().zip(states) {
-            // SAFETY: only this part has these channels in this batch row.
-            let before = unsafe { chunk_states.get(scan.chunk_state_at(part, first, block), block.width * n) };
-            write_columns(state, before);
+            if scan.config.save {
+                // SAFETY: only this part has these channels in this batch row.
+                let before = unsafe { chunk_states.get(scan.chunk_state_at(part, first, block), block.width * n) };
+                write_columns(state, before);
+            }
             rows.read::<V, E>(scan, part, block, &tokens.steps);
             let ahead = Ahead { scan, arrays, part, block, first: first + scan.config.chunk };
             let whole = n - n % TILE;

@@ -249,11 +249,11 @@ fn scan<B: CpuBackend, E: Float>(
     with_slices::<B, E, _>(inputs, config, |scan, device| {
         let Dims { batch, length, d_inner, d_state, .. } = scan.dims;
         let out = forward::forward(scan);
-        let chunk_states = [batch, length.div_ceil(config.chunk), d_inner, d_state];
+        let saved = config.saved_shape([batch, length, d_inner], d_state);
         (
             tensor::<B, _, 3>(out.y, [batch, length, d_inner], device),
             tensor::<B, _, 3>(out.final_state, [batch, d_inner, d_state], device),
-            tensor::<B, _, 4>(out.chunk_states, chunk_states, device),
+            tensor::<B, _, 4>(out.chunk_states, saved, device),
         )
     })
 }

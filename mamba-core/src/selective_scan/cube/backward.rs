@@ -1,20 +1,20 @@
 //! The backward kernels: spans of tokens side by side as in the forward pass, each from its end to its start.
 //!
-//! A cube goes through its span chunk by chunk and tile by tile. It finds the states of a tile again, from the state that
-//! was saved before the chunk, and keeps them; then it walks the tile backwards. With `g_t` the gradient of `<c_t, h_t>`
+//! A cube goes through its span tile by tile. It finds the states of a tile again, from the state that was saved before
+//! the chunk, and keeps them; then it walks the tile backwards. With `g_t` the gradient of `<c_t, h_t>`
 //! and `G_t` that of `h_t`, `G_t = c_t g_t + exp(delta_(t+1) a) G_(t+1)`, and all other gradients are products with it.
 //! Those of b and c are sums over channels: the cube's own here, of all cubes in [`sum_blocks`].
 
 use super::plan::Plan;
-use super::tile::{Ahead, Place, Tile, place, rates};
-use crate::cube::{sigmoid, step_at};
+use super::tile::{Ahead, Line, Lines, Place, Tile, decay, place, rates, saved_at};
+use crate::cube::{exp_scale, sigmoid, step_at};
 use cubecl::prelude::*;
 
 /// The gradients of `<c, h> + d u` for all tokens of a tile: `[tile, channels]` in shared memory.
 #[cube]
-fn fill_grads<F: Float>(
+fn fill_grads<F: Float, N: Size>(
     to: &mut Shared<[f32]>,
-    ahead: &Ahead<F>,
+    ahead: &Ahead<F, N>,
     place: &Place,
     tokens: usize,
     #[comptime] gated: bool,
@@ -27,21 +27,74 @@ fn fill_grads<F: Float>(
             let mut grad = f32::cast_from(ahead.grad[i]);
             if comptime![gated] {
                 let z = f32::cast_from(ahead.z[i]);
-                grad *= z * sigmoid(z);
+                grad *= z * sigmoid(z, plan.ptx);
             }
             to[t * plan.channels + place.column] = select(t < tokens && place.active, grad, f32::new(0.0));
         }
     }
 }
 
+/// What a unit needs again of the tokens that it has brought in, when their gradients are complete.
+#[derive(CubeType)]
+struct Own {
+    u: Array<f32>,
+    /// Delta after the bias.
+    pre: Array<f32>,
+    z: Array<f32>,
+    grad: Array<f32>,
+}
+
+#[cube]
+impl Own {
+    fn new(#[comptime] plan: Plan) -> Own {
+        Own {
+            u: Array::new(plan.tokens_of_unit()),
+            pre: Array::new(plan.tokens_of_unit()),
+            z: Array::new(plan.tokens_of_unit()),
+            grad: Array::new(plan.tokens_of_unit()),
+        }
+    }
+
+    fn take<F: Float, N: Size>(&mut self, ahead: &Ahead<F, N>, bias: f32, #[comptime] plan: Plan) {
+        #[unroll(plan.unroll)]
+        for i in 0..plan.tokens_of_unit() {
+            self.u[i] = f32::cast_from(ahead.u[i]);
+            self.pre[i] = f32::cast_from(ahead.delta[i]) + bias;
+            self.z[i] = f32::cast_from(ahead.z[i]);
+            self.grad[i] = f32::cast_from(ahead.grad[i]);
+        }
+    }
+}
+
+/// The state that was saved before the chunk that starts with token `first`.
+#[cube]
+fn read_state(
+    to: &mut Array<f32>,
+    chunk_states: &Tensor<f32>,
+    length: usize,
+    d_inner: usize,
+    place: &Place,
+    first: usize,
+    #[comptime] plan: Plan,
+) {
+    let at = saved_at(length, d_inner, place, first, plan);
+    #[unroll(plan.unroll)]
+    for j in 0..plan.states {
+        to[j] = f32::new(0.0);
+        if place.part * plan.states + j < plan.d_state {
+            to[j] = chunk_states[at + j * d_inner];
+        }
+    }
+}
+
 /// What a span hands back from a zero gradient behind it, written as that behind the span before; the sum of its deltas.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn span_grad<F: Float>(
+pub(crate) fn span_grad<F: Float, N: Size>(
     u: &Tensor<F>,
     delta: &Tensor<F>,
     a: &Tensor<f32>,
-    b: &Tensor<F>,
-    c: &Tensor<F>,
+    b: &Tensor<Vector<F, N>>,
+    c: &Tensor<Vector<F, N>>,
     delta_bias: &Tensor<f32>,
     grad_y: &Tensor<F>,
     z: ComptimeOption<&Tensor<F>>,
@@ -68,7 +121,7 @@ pub(crate) fn span_grad<F: Float>(
     let end = (start + span).min(length);
     let bias = delta_bias[place.channel];
     let rates = rates(a, &place, plan);
-    let quads = comptime![plan.states / 4];
+    let pairs = comptime![plan.states / 2];
     let mut carry = Array::<f32>::new(plan.states);
     #[unroll(plan.unroll)]
     for j in 0..plan.states {
@@ -79,28 +132,35 @@ pub(crate) fn span_grad<F: Float>(
 
     let mut tile = Tile::new(plan);
     let mut g = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.channels]);
-    let mut ahead = Ahead::<F>::new(plan);
+    let mut ahead = Ahead::<F, N>::new(plan);
     let used = (end - start).div_ceil(plan.tile);
+    let last = start + (used - 1) * plan.tile;
+    let lines = Lines::new(u, delta, b, c, &z, &place);
+    let of_grad = Line::of_channel(grad_y, &place);
+    ahead.read(u, delta, b, c, &z, &steps, &place, &lines, last, end, plan);
+    ahead.read_grad(grad_y, &steps, &place, &of_grad, last, end, plan);
     for back in 0..used {
         let first = start + (used - 1 - back) * plan.tile;
-        ahead.read(u, delta, b, c, &z, &steps, &place, first, end, plan);
-        ahead.read_grad(grad_y, &steps, &place, first, end, plan);
-        tile.fill::<F>(&ahead, bias, &place, end - first, plan);
-        fill_grads::<F>(&mut g, &ahead, &place, end - first, z.is_some(), plan);
+        tile.fill::<F, N>(&ahead, bias, &place, end - first, plan);
+        fill_grads::<F, N>(&mut g, &ahead, &place, end - first, z.is_some(), plan);
         sync_cube();
+        let next = first.max(start + plan.tile) - plan.tile;
+        ahead.read(u, delta, b, c, &z, &steps, &place, &lines, next, end, plan);
+        ahead.read_grad(grad_y, &steps, &place, &of_grad, next, end, plan);
         #[unroll(plan.unroll)]
         for i in 0..plan.tile {
             let t = plan.tile - 1 - i;
-            let delta_t = tile.delta[t * plan.channels + place.column];
+            let delta_t = tile.token(t, &place, plan).delta;
             let g_t = g[t * plan.channels + place.column];
             let keep = tile.keep[t];
             #[unroll]
-            for q in 0..quads {
-                let c_t = tile.b_c[((plan.tile + t) * plan.split + place.part) * quads + q];
+            for q in 0..pairs {
+                let pair = tile.pair(t, q, &place, plan);
                 #[unroll]
-                for k in 0..4usize {
-                    let j = comptime![q * 4 + k];
-                    carry[j] = (delta_t * rates[j]).exp() * keep * fma(c_t.extract(k), g_t, carry[j]);
+                for k in 0..2usize {
+                    let j = comptime![q * 2 + k];
+                    let grad = fma(pair.extract(comptime![k + 2]), g_t, carry[j]);
+                    carry[j] = decay(delta_t, rates[j], plan) * keep * grad;
                 }
             }
             sum += delta_t;
@@ -156,15 +216,15 @@ pub(crate) fn grad_passing(
 
 /// All gradients of a span.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn scan_backward<F: Float>(
+pub(crate) fn scan_backward<F: Float, N: Size>(
     u: &Tensor<F>,
     delta: &Tensor<F>,
     a: &Tensor<f32>,
-    b: &Tensor<F>,
-    c: &Tensor<F>,
+    b: &Tensor<Vector<F, N>>,
+    c: &Tensor<Vector<F, N>>,
     d: &Tensor<f32>,
     delta_bias: &Tensor<f32>,
-    // [batch, n_chunks, d_inner, d_state]
+    // [batch, n_chunks, d_state, d_inner]
     chunk_states: &Tensor<f32>,
     // [batch, n_spans, d_inner, d_state]: the gradients of the states behind the spans
     carries: &Tensor<f32>,
@@ -176,7 +236,7 @@ pub(crate) fn scan_backward<F: Float>(
     mut grad_z: ComptimeOption<&mut Tensor<F>>,
     // [batch, length, n_groups, blocks, 2, d_state]: those of b and c, by cube
     grad_bc: &mut Tensor<f32>,
-    // [batch * n_spans, d_inner, d_state + 2]: those of a, d and delta_bias, by span
+    // [batch * n_spans, d_state + 2, d_inner]: those of a, d and delta_bias, by span
     grad_params: &mut Tensor<f32>,
     grad_initial_state: &mut Tensor<f32>,
     n_orders: usize,
@@ -200,7 +260,7 @@ pub(crate) fn scan_backward<F: Float>(
     let bias = delta_bias[place.channel];
     let skip = d[place.channel];
     let rates = rates(a, &place, plan);
-    let quads = comptime![plan.states / 4];
+    let pairs = comptime![plan.states / 2];
     let slot = (place.batch * n_spans + place.span) * d_inner + place.channel;
     let mut carry = Array::<f32>::new(plan.states);
     let mut grad_a = Array::<f32>::new(plan.states);
@@ -220,159 +280,162 @@ pub(crate) fn scan_backward<F: Float>(
     let gated = z.is_some();
     let mut tile = Tile::new(plan);
     let mut g = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.channels]);
-    // [tile, split, channels]: what the units of a channel add up: <G, b>, <G, exp(delta a) h a>, <c, h>
-    let mut sums_gb = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.units()]);
-    let mut sums_ga = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.units()]);
-    let mut sums_y = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.units()]);
+    // [summed, split, channels]: what the units of a channel add up: <G, b>, <G, exp(delta a) h a>, <c, h>
+    let mut sums_gb = Shared::<[f32]>::new_slice(comptime![plan.summed * plan.units()]);
+    let mut sums_ga = Shared::<[f32]>::new_slice(comptime![plan.summed * plan.units()]);
+    let mut sums_y = Shared::<[f32]>::new_slice(comptime![plan.summed * plan.units()]);
     // [sums, channels + 1]: what the channels add up
     let row = comptime![plan.channels + 1];
     let mut sums_bc = Shared::<[f32]>::new_slice(comptime![plan.sums() * row]);
-    let mut ahead = Ahead::<F>::new(plan);
-    // The state before every tile of a chunk.
-    let tiles = comptime![plan.chunk.div_ceil(plan.tile)];
-    let mut entries = Array::<f32>::new(comptime![tiles * plan.states]);
-    // The state before and after every token of a tile, and the decay.
+    let mut own = Own::new(plan);
+    // What is written lies without gaps.
+    let out = Line { start: place.batch * length * d_inner + place.channel, stride: d_inner };
+    let of_token = blocks * comptime![2 * plan.d_state];
+    let of_sums = Line {
+        start: (place.batch * length * n_groups + place.group) * of_token + block * comptime![2 * plan.d_state],
+        stride: n_groups * of_token,
+    };
+    // The state before every tile of a chunk, and before and after every token of a tile.
+    let mut entries = Array::<f32>::new(comptime![plan.tiles_of_chunk() * plan.states]);
     let mut h = Array::<f32>::new(comptime![(plan.tile + 1) * plan.states]);
-    let mut decays = Array::<f32>::new(comptime![plan.tile * plan.states]);
 
-    let n_chunks = (end - start).div_ceil(plan.chunk);
-    for chunk_back in 0..n_chunks {
-        let chunk_start = start + (n_chunks - 1 - chunk_back) * plan.chunk;
-        let chunk_end = (chunk_start + plan.chunk).min(end);
-        let used = (chunk_end - chunk_start).div_ceil(plan.tile);
-        let state =
-            ((place.batch * chunk_states.shape(1) + chunk_start / plan.chunk) * d_inner + place.channel) * plan.d_state;
-        let mut entry = Array::<f32>::new(plan.states);
+    let used = (end - start).div_ceil(plan.tile);
+    let lines = Lines::new(u, delta, b, c, &z, &place);
+    let of_grad = Line::of_channel(grad_y, &place);
+    for back in 0..used {
+        let first = start + (used - 1 - back) * plan.tile;
+        if comptime![plan.tiles_of_chunk() == 1] {
+            read_state(&mut h, chunk_states, length, d_inner, &place, first, plan);
+        } else {
+            let in_chunk = (used - 1 - back) % plan.tiles_of_chunk();
+            if back == 0 || in_chunk == comptime![plan.tiles_of_chunk() - 1] {
+                // From the state before the chunk to those before its other tiles.
+                let chunk_start = first - in_chunk * plan.tile;
+                let mut early = Ahead::<F, N>::new(plan);
+                read_state(&mut h, chunk_states, length, d_inner, &place, chunk_start, plan);
+                #[unroll(plan.unroll)]
+                for j in 0..plan.states {
+                    entries[j] = h[j];
+                }
+                for i in 0..in_chunk {
+                    let none = ComptimeOption::<&Tensor<F>>::new_None();
+                    early.read(u, delta, b, b, &none, &steps, &place, &lines, chunk_start + i * plan.tile, end, plan);
+                    tile.fill::<F, N>(&early, bias, &place, plan.tile, plan);
+                    sync_cube();
+                    #[unroll(plan.unroll)]
+                    for t in 0..plan.tile {
+                        tile.advance(&mut h, &rates, t, &place, resets, plan);
+                    }
+                    #[unroll(plan.unroll)]
+                    for j in 0..plan.states {
+                        entries[(i + 1) * plan.states + j] = h[j];
+                    }
+                    sync_cube();
+                }
+            }
+            #[unroll(plan.unroll)]
+            for j in 0..plan.states {
+                h[j] = entries[in_chunk * plan.states + j];
+            }
+        }
+        // Not read ahead: the registers for that would cost more units than the wait.
+        let mut read = Ahead::<F, N>::new(plan);
+        read.read(u, delta, b, c, &z, &steps, &place, &lines, first, end, plan);
+        read.read_grad(grad_y, &steps, &place, &of_grad, first, end, plan);
+        tile.fill::<F, N>(&read, bias, &place, end - first, plan);
+        fill_grads::<F, N>(&mut g, &read, &place, end - first, gated, plan);
+        own.take::<F, N>(&read, bias, plan);
+        sync_cube();
+
         #[unroll(plan.unroll)]
-        for j in 0..plan.states {
-            let n = place.part * plan.states + j;
-            entry[j] = f32::new(0.0);
-            if n < plan.d_state {
-                entry[j] = chunk_states[state + n];
+        for t in 0..plan.tile {
+            let token = tile.token(t, &place, plan);
+            #[unroll]
+            for q in 0..pairs {
+                let pair = tile.pair(t, q, &place, plan);
+                #[unroll]
+                for i in 0..2usize {
+                    let at = t * plan.states + comptime![q * 2 + i];
+                    let mut kept = decay(token.delta, rates[comptime![q * 2 + i]], plan);
+                    if comptime![resets] {
+                        kept *= tile.keep[t];
+                    }
+                    h[at + plan.states] = fma(kept, h[at], token.x * pair.extract(i));
+                }
             }
-            entries[j] = entry[j];
-        }
-        for k in 1..used {
-            let first = chunk_start + (k - 1) * plan.tile;
-            ahead.read(u, delta, b, c, &z, &steps, &place, first, chunk_end, plan);
-            tile.fill::<F>(&ahead, bias, &place, chunk_end - first, plan);
-            sync_cube();
-            #[unroll(plan.unroll)]
-            for t in 0..plan.tile {
-                tile.advance(&mut entry, &rates, t, &place, resets, plan);
-            }
-            #[unroll(plan.unroll)]
-            for j in 0..plan.states {
-                entries[k * plan.states + j] = entry[j];
-            }
-            sync_cube();
         }
 
-        for tile_back in 0..used {
-            let k = used - 1 - tile_back;
-            let first = chunk_start + k * plan.tile;
-            ahead.read(u, delta, b, c, &z, &steps, &place, first, chunk_end, plan);
-            ahead.read_grad(grad_y, &steps, &place, first, chunk_end, plan);
-            tile.fill::<F>(&ahead, bias, &place, chunk_end - first, plan);
-            fill_grads::<F>(&mut g, &ahead, &place, chunk_end - first, gated, plan);
-            sync_cube();
-
+        #[unroll(plan.unroll)]
+        for step_back in 0..comptime![plan.tile / plan.summed] {
+            let low = plan.tile - (step_back + 1) * plan.summed;
             #[unroll(plan.unroll)]
-            for j in 0..plan.states {
-                h[j] = entries[k * plan.states + j];
-            }
-            #[unroll(plan.unroll)]
-            for t in 0..plan.tile {
-                let delta_t = tile.delta[t * plan.channels + place.column];
-                let x = tile.x[t * plan.channels + place.column];
+            for token_back in 0..plan.summed {
+                let s = plan.summed - 1 - token_back;
+                let t = low + s;
+                let token = tile.token(t, &place, plan);
+                let g_t = g[t * plan.channels + place.column];
+                let mut gb = f32::new(0.0);
+                let mut ga = f32::new(0.0);
                 let mut y = f32::new(0.0);
                 #[unroll]
-                for q in 0..quads {
-                    let b_t = tile.b_c[(t * plan.split + place.part) * quads + q];
-                    let c_t = tile.b_c[((plan.tile + t) * plan.split + place.part) * quads + q];
+                for q in 0..pairs {
+                    let pair = tile.pair(t, q, &place, plan);
                     #[unroll]
-                    for i in 0..4usize {
-                        let j = comptime![q * 4 + i];
+                    for i in 0..2usize {
+                        let j = comptime![q * 2 + i];
+                        let c_t = pair.extract(comptime![i + 2]);
                         let at = t * plan.states + j;
-                        let mut kept = (delta_t * rates[j]).exp();
+                        let mut kept = decay(token.delta, rates[j], plan);
                         if comptime![resets] {
                             kept *= tile.keep[t];
                         }
-                        decays[at] = kept;
-                        let h_t = fma(kept, h[at], x * b_t.extract(i));
-                        h[at + plan.states] = h_t;
-                        y = fma(h_t, c_t.extract(i), y);
+                        y = fma(h[at + plan.states], c_t, y);
+                        let grad = fma(c_t, g_t, carry[j]);
+                        gb = fma(grad, pair.extract(i), gb);
+                        carry[j] = kept * grad;
+                        let of_rate = carry[j] * h[at];
+                        ga = fma(of_rate, rates[j], ga);
+                        grad_a[j] = fma(of_rate, token.delta, grad_a[j]);
+                        let n = place.part * plan.states + j;
+                        sums_bc[(2 * s * plan.padded_states() + n) * row + place.column] = grad * token.x;
+                        sums_bc[((2 * s + 1) * plan.padded_states() + n) * row + place.column] =
+                            g_t * h[at + plan.states];
                     }
                 }
+                let at = (s * plan.split + place.part) * plan.channels + place.column;
+                sums_gb[at] = gb;
+                sums_ga[at] = ga;
                 if comptime![gated] {
-                    sums_y[(t * plan.split + place.part) * plan.channels + place.column] = y;
+                    sums_y[at] = y;
                 }
             }
+            sync_cube();
 
             #[unroll(plan.unroll)]
-            for step_back in 0..comptime![plan.tile / plan.summed] {
-                #[unroll(plan.unroll)]
-                for token_back in 0..plan.summed {
-                    let s = plan.summed - 1 - token_back;
-                    let t = plan.tile - 1 - step_back * plan.summed - token_back;
-                    let delta_t = tile.delta[t * plan.channels + place.column];
-                    let x = tile.x[t * plan.channels + place.column];
-                    let g_t = g[t * plan.channels + place.column];
-                    let mut gb = f32::new(0.0);
-                    let mut ga = f32::new(0.0);
-                    #[unroll]
-                    for q in 0..quads {
-                        let b_t = tile.b_c[(t * plan.split + place.part) * quads + q];
-                        let c_t = tile.b_c[((plan.tile + t) * plan.split + place.part) * quads + q];
-                        #[unroll]
-                        for i in 0..4usize {
-                            let j = comptime![q * 4 + i];
-                            let at = t * plan.states + j;
-                            let grad = fma(c_t.extract(i), g_t, carry[j]);
-                            gb = fma(grad, b_t.extract(i), gb);
-                            carry[j] = decays[at] * grad;
-                            let of_rate = carry[j] * h[at];
-                            ga = fma(of_rate, rates[j], ga);
-                            grad_a[j] = fma(of_rate, delta_t, grad_a[j]);
-                            let n = place.part * plan.states + j;
-                            sums_bc[(2 * s * plan.padded_states() + n) * row + place.column] = grad * x;
-                            sums_bc[((2 * s + 1) * plan.padded_states() + n) * row + place.column] =
-                                g_t * h[at + plan.states];
-                        }
+            for i in 0..plan.sums_of_unit() {
+                let index = UNIT_POS as usize + i * plan.units();
+                let n = index % plan.padded_states();
+                let which = index / plan.padded_states() % 2;
+                let t = first + low + index / plan.padded_states() / 2;
+                if index < plan.sums() && n < plan.d_state && t < end {
+                    let mut sum = f32::new(0.0);
+                    #[unroll(plan.unroll)]
+                    for column in 0..plan.channels {
+                        sum += sums_bc[index * row + column];
                     }
-                    sums_gb[(t * plan.split + place.part) * plan.channels + place.column] = gb;
-                    sums_ga[(t * plan.split + place.part) * plan.channels + place.column] = ga;
+                    let step = step_at(&steps, place.batch, place.order, t, length, plan.reverse);
+                    grad_bc[of_sums.at(step.place) + which * plan.d_state + n] = sum;
                 }
-                sync_cube();
-                let first_summed = first + plan.tile - (step_back + 1) * plan.summed;
-                for i in 0..comptime![plan.sums().div_ceil(plan.units())] {
-                    let index = UNIT_POS as usize + i * plan.units();
-                    let n = index % plan.padded_states();
-                    let which = index / plan.padded_states() % 2;
-                    let t = first_summed + index / plan.padded_states() / 2;
-                    if index < plan.sums() && n < plan.d_state && t < chunk_end {
-                        let mut sum = f32::new(0.0);
-                        #[unroll(plan.unroll)]
-                        for column in 0..plan.channels {
-                            sum += sums_bc[index * row + column];
-                        }
-                        let step = step_at(&steps, place.batch, place.order, t, length, plan.reverse);
-                        let token = ((place.batch * length + step.place) * n_groups + place.group) * blocks + block;
-                        grad_bc[(token * 2 + which) * plan.d_state + n] = sum;
-                    }
-                }
-                sync_cube();
             }
 
             #[unroll(plan.unroll)]
             for i in 0..plan.tokens_of_unit() {
                 let t = place.part + i * plan.split;
-                if t < plan.tile && first + t < chunk_end && place.active {
-                    let at = t * plan.units() + place.column;
+                if t >= low && t < low + plan.summed && first + t < end && place.active {
+                    let at = (t - low) * plan.units() + place.column;
                     let mut gb = f32::new(0.0);
                     let mut ga = f32::new(0.0);
-                    let u_t = f32::cast_from(ahead.u[i]);
-                    let mut y = skip * u_t;
+                    let mut y = skip * own.u[i];
                     #[unroll(plan.unroll)]
                     for part in 0..plan.split {
                         gb += sums_gb[at + part * plan.channels];
@@ -381,26 +444,23 @@ pub(crate) fn scan_backward<F: Float>(
                             y += sums_y[at + part * plan.channels];
                         }
                     }
-                    let pre = f32::cast_from(ahead.delta[i]) + bias;
-                    let delta_t = tile.delta[t * plan.channels + place.column];
+                    let delta_t = tile.token(t, &place, plan).delta;
                     let g_t = g[t * plan.channels + place.column];
-                    let mut grad_pre = fma(gb, u_t, ga);
+                    let mut grad_pre = fma(gb, own.u[i], ga * comptime![1.0 / exp_scale(plan.ptx)]);
                     if comptime![plan.delta_softplus] {
-                        grad_pre *= select(pre > 20.0, f32::new(1.0), sigmoid(pre));
+                        grad_pre *= select(own.pre[i] > 20.0, f32::new(1.0), sigmoid(own.pre[i], plan.ptx));
                     }
                     let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
-                    let to = (place.batch * length + step.place) * d_inner + place.channel;
+                    let to = out.at(step.place);
                     grad_u[to] = F::cast_from(fma(gb, delta_t, skip * g_t));
                     grad_delta[to] = F::cast_from(grad_pre);
                     #[comptime]
                     if let ComptimeOption::Some(grad_z) = grad_z.as_mut() {
-                        let z_t = f32::cast_from(ahead.z[i]);
-                        let grad = f32::cast_from(ahead.grad[i]);
-                        let s = sigmoid(z_t);
-                        grad_z[to] = F::cast_from(grad * y * s * (1.0 + z_t * (1.0 - s)));
+                        let gate = sigmoid(own.z[i], plan.ptx);
+                        grad_z[to] = F::cast_from(own.grad[i] * y * gate * (1.0 + own.z[i] * (1.0 - gate)));
                     }
                     grad_bias += grad_pre;
-                    grad_d = fma(g_t, u_t, grad_d);
+                    grad_d = fma(g_t, own.u[i], grad_d);
                 }
             }
             sync_cube();
@@ -412,13 +472,13 @@ pub(crate) fn scan_backward<F: Float>(
     sums_ga[UNIT_POS as usize] = grad_bias;
     sync_cube();
     if place.active {
-        let params = slot * comptime![plan.d_state + 2];
+        let params = (place.batch * n_spans + place.span) * comptime![plan.d_state + 2] * d_inner + place.channel;
         let initial = (place.batch * d_inner + place.channel) * plan.d_state;
         #[unroll(plan.unroll)]
         for j in 0..plan.states {
             let n = place.part * plan.states + j;
             if n < plan.d_state {
-                grad_params[params + n] = grad_a[j];
+                grad_params[params + n * d_inner] = grad_a[j];
                 if place.span == 0 {
                     grad_initial_state[initial + n] = carry[j];
                 }
@@ -432,8 +492,8 @@ pub(crate) fn scan_backward<F: Float>(
                 sum_d += sums_gb[part * plan.channels + place.column];
                 sum_bias += sums_ga[part * plan.channels + place.column];
             }
-            grad_params[params + comptime![plan.d_state]] = sum_d;
-            grad_params[params + comptime![plan.d_state + 1]] = sum_bias;
+            grad_params[params + comptime![plan.d_state] * d_inner] = sum_d;
+            grad_params[params + comptime![plan.d_state + 1] * d_inner] = sum_bias;
         }
     }
 }

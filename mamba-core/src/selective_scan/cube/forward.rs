@@ -9,17 +9,17 @@
 //! to span ([`state_passing`]), every span again from its true state ([`scan`]).
 
 use super::plan::Plan;
-use super::tile::{Ahead, Tile, place, rates};
+use super::tile::{Ahead, Line, Lines, Tile, place, rates, saved_at};
 use crate::cube::{sigmoid, step_at};
 use cubecl::prelude::*;
 
 /// The state that a span ends with from zero, written as the next one's entry, and the sum of its deltas.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn span_state<F: Float>(
+pub(crate) fn span_state<F: Float, N: Size>(
     u: &Tensor<F>,
     delta: &Tensor<F>,
     a: &Tensor<f32>,
-    b: &Tensor<F>,
+    b: &Tensor<Vector<F, N>>,
     delta_bias: &Tensor<f32>,
     steps: ComptimeOption<&Tensor<i32>>,
     // [batch, n_spans, d_inner, d_state]: every span but the last writes the slot behind its own.
@@ -54,16 +54,17 @@ pub(crate) fn span_state<F: Float>(
     let resets = steps.is_some();
     let z = ComptimeOption::<&Tensor<F>>::new_None();
     let mut tile = Tile::new(plan);
-    let mut ahead = Ahead::<F>::new(plan);
-    ahead.read(u, delta, b, b, &z, &steps, &place, start, end, plan);
+    let mut ahead = Ahead::<F, N>::new(plan);
+    let lines = Lines::new(u, delta, b, b, &z, &place);
+    ahead.read(u, delta, b, b, &z, &steps, &place, &lines, start, end, plan);
     for first in range_stepped(start, end, plan.tile) {
-        tile.fill::<F>(&ahead, bias, &place, end - first, plan);
+        tile.fill::<F, N>(&ahead, bias, &place, end - first, plan);
         sync_cube();
-        ahead.read(u, delta, b, b, &z, &steps, &place, first + plan.tile, end, plan);
+        ahead.read(u, delta, b, b, &z, &steps, &place, &lines, first + plan.tile, end, plan);
         #[unroll(plan.unroll)]
         for t in 0..plan.tile {
             tile.advance(&mut h, &rates, t, &place, resets, plan);
-            sum += tile.delta[t * plan.channels + place.column];
+            sum += tile.token(t, &place, plan).delta;
             alive *= tile.keep[t];
         }
         sync_cube();
@@ -115,12 +116,12 @@ pub(crate) fn state_passing(
 
 /// Every span from its entry state: the outputs, the states before every chunk, and from the last span the final state.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn scan<F: Float>(
+pub(crate) fn scan<F: Float, N: Size>(
     u: &Tensor<F>,
     delta: &Tensor<F>,
     a: &Tensor<f32>,
-    b: &Tensor<F>,
-    c: &Tensor<F>,
+    b: &Tensor<Vector<F, N>>,
+    c: &Tensor<Vector<F, N>>,
     d: &Tensor<f32>,
     delta_bias: &Tensor<f32>,
     // [batch, n_spans, d_inner, d_state]
@@ -129,8 +130,8 @@ pub(crate) fn scan<F: Float>(
     steps: ComptimeOption<&Tensor<i32>>,
     y: &mut Tensor<F>,
     final_state: &mut Tensor<f32>,
-    // [batch, n_chunks, d_inner, d_state]
-    chunk_states: &mut Tensor<f32>,
+    // [batch, n_chunks, d_state, d_inner], so that neighbours write side by side
+    mut chunk_states: ComptimeOption<&mut Tensor<f32>>,
     n_orders: usize,
     segment: usize,
     span: usize,
@@ -164,31 +165,34 @@ pub(crate) fn scan<F: Float>(
     let mut tile = Tile::new(plan);
     // [tile, split, channels]: what the units of a channel add to its outputs.
     let mut sums = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.units()]);
-    let mut ahead = Ahead::<F>::new(plan);
+    let mut ahead = Ahead::<F, N>::new(plan);
     let mut u_t = Array::<f32>::new(plan.tokens_of_unit());
     let mut z_t = Array::<f32>::new(plan.tokens_of_unit());
-    ahead.read(u, delta, b, c, &z, &steps, &place, start, end, plan);
+    let lines = Lines::new(u, delta, b, c, &z, &place);
+    // `y` lies without gaps.
+    let out = Line { start: place.batch * length * d_inner + place.channel, stride: d_inner };
+    ahead.read(u, delta, b, c, &z, &steps, &place, &lines, start, end, plan);
     for first in range_stepped(start, end, plan.tile) {
-        tile.fill::<F>(&ahead, bias, &place, end - first, plan);
+        tile.fill::<F, N>(&ahead, bias, &place, end - first, plan);
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             u_t[i] = f32::cast_from(ahead.u[i]);
             z_t[i] = f32::cast_from(ahead.z[i]);
         }
-        if first % plan.chunk == 0 && place.active {
-            let slot =
-                ((place.batch * chunk_states.shape(1) + first / plan.chunk) * d_inner + place.channel) * plan.d_state;
-            #[unroll(plan.unroll)]
-            for j in 0..plan.states {
-                let n = place.part * plan.states + j;
-                if n < plan.d_state {
-                    chunk_states[slot + n] = h[j];
+        #[comptime]
+        if let ComptimeOption::Some(chunk_states) = chunk_states.as_mut() {
+            if first % plan.chunk == 0 && place.active {
+                let at = saved_at(length, d_inner, &place, first, plan);
+                #[unroll(plan.unroll)]
+                for j in 0..plan.states {
+                    if place.part * plan.states + j < plan.d_state {
+                        chunk_states[at + j * d_inner] = h[j];
+                    }
                 }
             }
         }
         sync_cube();
-        let next = first + plan.tile;
-        ahead.read(u, delta, b, c, &z, &steps, &place, next, end, plan);
+        ahead.read(u, delta, b, c, &z, &steps, &place, &lines, first + plan.tile, end, plan);
         #[unroll(plan.unroll)]
         for t in 0..plan.tile {
             tile.advance(&mut h, &rates, t, &place, resets, plan);
@@ -199,16 +203,16 @@ pub(crate) fn scan<F: Float>(
         for i in 0..plan.tokens_of_unit() {
             let t = place.part + i * plan.split;
             if t < plan.tile && first + t < end && place.active {
-                let mut out = skip * u_t[i];
+                let mut y_t = skip * u_t[i];
                 #[unroll(plan.unroll)]
                 for part in 0..plan.split {
-                    out += sums[(t * plan.split + part) * plan.channels + place.column];
+                    y_t += sums[(t * plan.split + part) * plan.channels + place.column];
                 }
                 if z.is_some() {
-                    out *= z_t[i] * sigmoid(z_t[i]);
+                    y_t *= z_t[i] * sigmoid(z_t[i], plan.ptx);
                 }
                 let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
-                y[(place.batch * length + step.place) * d_inner + place.channel] = F::cast_from(out);
+                y[out.at(step.place)] = F::cast_from(y_t);
             }
         }
     }

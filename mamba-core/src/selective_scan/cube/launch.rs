@@ -3,8 +3,8 @@
 use super::backward::{grad_passing, scan_backward, span_grad, sum_blocks};
 use super::forward::{scan, span_state, state_passing};
 use super::plan::{Plan, Spans};
-use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_params};
-use crate::selective_scan::backend::{Gate, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
+use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_of_params, vector_size};
+use crate::selective_scan::backend::{Gate, NOTHING_SAVED, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
@@ -40,17 +40,15 @@ struct Sizes {
     d_state: usize,
     n_groups: usize,
     n_orders: usize,
-    n_chunks: usize,
 }
 
 impl Prepared {
-    fn new(inputs: ScanInputs<CubeBackend>, config: ScanConfig) -> Self {
+    fn new(inputs: ScanInputs<CubeBackend>) -> Self {
         let ScanInputs { u, delta, a, b, c, d, delta_bias, initial_state, gate, path } = inputs;
         let [batch, length, d_inner] = delta.shape().dims();
         let [_, _, n_groups, d_state] = b.shape().dims();
         let steps = steps_i32(path);
         let n_orders = steps.as_ref().map_or(1, |steps| steps.shape()[1]).max(d_inner / u.shape()[2]);
-        let n_chunks = length.div_ceil(config.chunk);
         Self {
             u: rows(u),
             delta: rows(delta),
@@ -65,8 +63,15 @@ impl Prepared {
                 Gate::Silu(z) => Some(rows(z)),
             },
             steps,
-            sizes: Sizes { batch, length, d_inner, d_state, n_groups, n_orders, n_chunks },
+            sizes: Sizes { batch, length, d_inner, d_state, n_groups, n_orders },
         }
+    }
+}
+
+impl Prepared {
+    /// States of b and c that are read together.
+    fn vector(&self) -> usize {
+        vector_size(&[&self.b, &self.c], self.sizes.d_state).min(2)
     }
 }
 
@@ -75,24 +80,26 @@ impl SelectiveScanBackend for CubeBackend {
         inputs: ScanInputs<Self>,
         config: ScanConfig,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let p = Prepared::new(inputs, config);
-        let Sizes { batch, length, d_inner, d_state, n_orders, n_chunks, .. } = p.sizes;
+        let p = Prepared::new(inputs);
+        let Sizes { batch, length, d_inner, d_state, n_orders, .. } = p.sizes;
         let dtype = dtype_to_storage_type(p.u.dtype);
         let client = p.u.client.clone();
         let hardware = &client.properties().hardware;
-        let plan = Plan::forward(hardware, d_state, config);
+        let plan = Plan::forward(&client, batch * d_inner, d_state, p.vector(), config);
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
         let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
         let y = empty(&p.u, [batch, length, d_inner], p.u.dtype);
         let final_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
-        let chunk_states = empty(&p.u, [batch, n_chunks, d_inner, d_state], DType::F32);
+        let saved = config
+            .save
+            .then(|| empty(&p.u, config.saved_shape([batch, length, d_inner], d_state), DType::F32));
         let entries = if spans.count == 1 {
             reshape(p.initial_state.clone(), Shape::new([batch, 1, d_inner, d_state]))
         } else {
             empty(&p.u, [batch, spans.count, d_inner, d_state], DType::F32)
         };
-        let address = address_type(&[&p.u, &p.delta, &p.b, &y, &chunk_states]);
+        let address = address_type(&[&p.u, &p.delta, &p.b, &y, saved.as_ref().unwrap_or(&y)]);
         let dim = CubeDim::new_1d(plan.units() as u32);
         let cubes = || calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
 
@@ -105,6 +112,7 @@ impl SelectiveScanBackend for CubeBackend {
                     cubes(),
                     dim,
                     address,
+                    plan.vector,
                     p.u.clone().into_tensor_arg(),
                     p.delta.clone().into_tensor_arg(),
                     p.a.clone().into_tensor_arg(),
@@ -142,6 +150,7 @@ impl SelectiveScanBackend for CubeBackend {
                 cubes(),
                 dim,
                 address,
+                plan.vector,
                 p.u.into_tensor_arg(),
                 p.delta.into_tensor_arg(),
                 p.a.into_tensor_arg(),
@@ -154,7 +163,7 @@ impl SelectiveScanBackend for CubeBackend {
                 p.steps.map(|steps| steps.into_tensor_arg()).into(),
                 y.clone().into_tensor_arg(),
                 final_state.clone().into_tensor_arg(),
-                chunk_states.clone().into_tensor_arg(),
+                saved.clone().map(|saved| saved.into_tensor_arg()).into(),
                 n_orders,
                 segment,
                 spans.length,
@@ -162,17 +171,18 @@ impl SelectiveScanBackend for CubeBackend {
                 dtype,
             );
         }
-        (y, final_state, chunk_states)
+        let saved = saved.unwrap_or_else(|| empty(&y, NOTHING_SAVED, DType::F32));
+        (y, final_state, saved)
     }
 
     fn selective_scan_backward(
         inputs: ScanInputs<Self>,
-        chunk_states: FloatTensor<Self>,
+        saved_states: FloatTensor<Self>,
         grad_y: FloatTensor<Self>,
         grad_final_state: FloatTensor<Self>,
         config: ScanConfig,
     ) -> ScanGrads<Self> {
-        let p = Prepared::new(inputs, config);
+        let p = Prepared::new(inputs);
         let Sizes { batch, length, d_inner, d_state, n_groups, n_orders, .. } = p.sizes;
         let io = p.u.dtype;
         let dtype = dtype_to_storage_type(io);
@@ -180,9 +190,9 @@ impl SelectiveScanBackend for CubeBackend {
         let u_channels = p.u.shape()[2];
         let grad_y = rows(grad_y);
         let grad_final_state = into_contiguous(grad_final_state);
-        let chunk_states = into_contiguous(chunk_states);
+        let saved_states = into_contiguous(saved_states);
         let hardware = &client.properties().hardware;
-        let plan = Plan::backward(hardware, d_state, config);
+        let plan = Plan::backward(&client, d_state, p.vector(), config);
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
         let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
@@ -191,14 +201,14 @@ impl SelectiveScanBackend for CubeBackend {
         let grad_delta = empty(&p.u, [batch, length, d_inner], io);
         let grad_z = p.z.as_ref().map(|z| empty(z, [batch, length, d_inner], io));
         let grad_bc = empty(&p.u, [batch, length, n_groups, blocks / n_groups, 2, d_state], DType::F32);
-        let grad_params = empty(&p.u, [batch * spans.count, d_inner, d_state + 2], DType::F32);
+        let grad_params = empty(&p.u, [batch * spans.count, d_state + 2, d_inner], DType::F32);
         let grad_initial_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
         let carries = if spans.count == 1 {
             reshape(grad_final_state.clone(), Shape::new([batch, 1, d_inner, d_state]))
         } else {
             empty(&p.u, [batch, spans.count, d_inner, d_state], DType::F32)
         };
-        let address = address_type(&[&p.u, &p.delta, &p.b, &grad_u, &grad_bc, &grad_params, &chunk_states]);
+        let address = address_type(&[&p.u, &p.delta, &p.b, &grad_u, &grad_bc, &grad_params, &saved_states]);
         let dim = CubeDim::new_1d(plan.units() as u32);
         let cubes = || calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
 
@@ -211,6 +221,7 @@ impl SelectiveScanBackend for CubeBackend {
                     cubes(),
                     dim,
                     address,
+                    plan.vector,
                     p.u.clone().into_tensor_arg(),
                     p.delta.clone().into_tensor_arg(),
                     p.a.clone().into_tensor_arg(),
@@ -251,6 +262,7 @@ impl SelectiveScanBackend for CubeBackend {
                 cubes(),
                 dim,
                 address,
+                plan.vector,
                 p.u.into_tensor_arg(),
                 p.delta.into_tensor_arg(),
                 p.a.into_tensor_arg(),
@@ -258,7 +270,7 @@ impl SelectiveScanBackend for CubeBackend {
                 p.c.into_tensor_arg(),
                 p.d.into_tensor_arg(),
                 p.delta_bias.into_tensor_arg(),
-                chunk_states.into_tensor_arg(),
+                saved_states.into_tensor_arg(),
                 carries.into_tensor_arg(),
                 grad_y.into_tensor_arg(),
                 p.z.map(|z| z.into_tensor_arg()).into(),
@@ -293,22 +305,8 @@ impl SelectiveScanBackend for CubeBackend {
                 dtype,
             );
         }
-        let grad_a = empty(&grad_params, [d_inner, d_state], DType::F32);
-        let [grad_d, grad_bias] = [(); 2].map(|()| empty(&grad_params, [d_inner], DType::F32));
-        let (cubes, dim) = grid(&client, d_inner * (d_state + 2));
-        // SAFETY: as above.
-        unsafe {
-            sum_params::launch_unchecked(
-                &client,
-                cubes,
-                dim,
-                address,
-                grad_params.into_tensor_arg(),
-                grad_a.clone().into_tensor_arg(),
-                grad_d.clone().into_tensor_arg(),
-                Some(grad_bias.clone().into_tensor_arg()).into(),
-            );
-        }
+        let (grad_a, grad_d, grad_bias) = sum_of_params(grad_params, d_state);
+        let grad_bias = grad_bias.expect("there is a column for the bias");
         let grad_u = if u_channels == d_inner {
             grad_u
         } else {

@@ -1,6 +1,8 @@
 //! How the cubes of the scan share the work, from the properties of the device.
 
+use crate::cube::takes_ptx;
 use crate::selective_scan::backend::ScanConfig;
+use cubecl::client::Client;
 use cubecl::ir::HardwareProperties;
 
 /// What a kernel is compiled for: the scan, and the shape of a cube, `channels * split` units.
@@ -15,40 +17,57 @@ pub(crate) struct Plan {
     pub channels: usize,
     /// Units that share the states of a channel.
     pub split: usize,
-    /// States of a unit, a multiple of four.
+    /// States of a unit, an even number.
     pub states: usize,
     /// Tokens that are in shared memory at a time.
     pub tile: usize,
     /// Tokens whose gradients of b and c are summed at a time.
     pub summed: usize,
+    /// States of b and c that are read together: 1 or 2.
+    pub vector: usize,
     /// Whether the tokens of a tile are unrolled.
     pub unroll: bool,
+    /// Whether the kernel may hold inline PTX.
+    pub ptx: bool,
 }
 
 impl Plan {
-    /// For the forward kernels.
-    pub(crate) fn forward(hardware: &HardwareProperties, d_state: usize, config: ScanConfig) -> Self {
-        Self::new(hardware, d_state, config, 16)
+    /// For the forward kernels; `rows` are the channels of all batch rows.
+    pub(crate) fn forward(client: &Client, rows: usize, d_state: usize, vector: usize, config: ScanConfig) -> Self {
+        // More states for a unit are less work in all, fewer are more units to hide latencies; with spans there are
+        // enough of these.
+        let hardware = &client.properties().hardware;
+        let units = rows * d_state.div_ceil(4);
+        let few = units < wanted_units(hardware) && !Spans::are_needed(hardware, units);
+        Self::new(client, d_state, if few { 2 } else { 4 }, vector, config, 16)
     }
 
     /// For the backward kernels, which keep the states of a tile.
-    pub(crate) fn backward(hardware: &HardwareProperties, d_state: usize, config: ScanConfig) -> Self {
-        Self::new(hardware, d_state, config, 8)
+    pub(crate) fn backward(client: &Client, d_state: usize, vector: usize, config: ScanConfig) -> Self {
+        Self::new(client, d_state, 4, vector, config, if takes_ptx(client) { 16 } else { 8 })
     }
 
-    fn new(hardware: &HardwareProperties, d_state: usize, config: ScanConfig, tile: usize) -> Self {
+    fn new(
+        client: &Client,
+        d_state: usize,
+        least_states: usize,
+        vector: usize,
+        config: ScanConfig,
+        tile: usize,
+    ) -> Self {
         const CHANNELS: usize = 32;
+        let hardware = &client.properties().hardware;
         // In f32; a few cubes share a processor.
         let memory = hardware.max_shared_memory_size.min(36 << 10) / 4;
         let units = (hardware.max_units_per_cube as usize).min(256);
         let most_parts = (units / CHANNELS).max(1);
-        let states = d_state.div_ceil(most_parts).next_multiple_of(4);
+        let states = d_state.div_ceil(most_parts).next_multiple_of(least_states);
         let split = d_state.div_ceil(states);
         // Devices with narrow planes are CPUs: their compilers choke on unrolled code with barriers.
         let unroll = hardware.plane_size_max > 8;
         // A unit brings in up to four tokens.
         let tile = tile.min(1 << (4 * split).ilog2());
-        let ScanConfig { chunk, delta_softplus, reverse } = config;
+        let ScanConfig { chunk, delta_softplus, reverse, .. } = config;
         let mut plan = Self {
             d_state,
             chunk,
@@ -59,7 +78,9 @@ impl Plan {
             states,
             tile,
             summed: tile.min(4),
+            vector,
             unroll,
+            ptx: takes_ptx(client),
         };
         while plan.summed > 1 && plan.shared_memory() > memory {
             plan.summed /= 2;
@@ -87,9 +108,14 @@ impl Plan {
         self.tile.div_ceil(self.split)
     }
 
-    /// Quadruples of states of b and c that a unit brings in.
-    pub(crate) fn quads_of_unit(&self) -> usize {
-        (2 * self.tile * self.padded_states() / 4).div_ceil(self.units())
+    /// Pairs of states of b and c that a unit brings in.
+    pub(crate) fn pairs_of_unit(&self) -> usize {
+        (self.tile * self.padded_states() / 2).div_ceil(self.units())
+    }
+
+    /// Tiles between two saved states.
+    pub(crate) fn tiles_of_chunk(&self) -> usize {
+        self.chunk.div_ceil(self.tile)
     }
 
     /// Sums over channels that a step of the backward kernel takes: of b and c, for every state of some tokens.
@@ -97,11 +123,23 @@ impl Plan {
         2 * self.summed * self.padded_states()
     }
 
+    /// Of these, those that a unit takes.
+    pub(crate) fn sums_of_unit(&self) -> usize {
+        self.sums().div_ceil(self.units())
+    }
+
     /// Of the backward kernel, which needs more, in f32.
     fn shared_memory(&self) -> usize {
         let tile = self.tile * (3 * self.channels + 1 + 2 * self.padded_states());
-        tile + 3 * self.tile * self.units() + self.sums() * (self.channels + 1)
+        tile + 3 * self.summed * self.units() + self.sums() * (self.channels + 1)
     }
+}
+
+/// Units that keep the device busy.
+fn wanted_units(hardware: &HardwareProperties) -> usize {
+    const PROCESSORS: u32 = 32;
+    const UNITS: usize = 512;
+    hardware.num_streaming_multiprocessors.unwrap_or(PROCESSORS) as usize * UNITS
 }
 
 /// Parts of the sequences that are scanned side by side.
@@ -113,13 +151,16 @@ pub(crate) struct Spans {
 }
 
 impl Spans {
-    /// One span if `units`, those of a whole sequence, keep the device busy; a second costs another pass over all.
+    /// Whether `units`, those of whole sequences, leave most of the device idle.
+    fn are_needed(hardware: &HardwareProperties, units: usize) -> bool {
+        4 * units <= wanted_units(hardware)
+    }
+
+    /// One span if that keeps the device busy; a second costs another pass over all.
     pub(crate) fn new(hardware: &HardwareProperties, units: usize, length: usize, chunk: usize) -> Self {
-        const PROCESSORS: u32 = 32;
-        const UNITS: usize = 256;
         const SHORTEST: usize = 128;
-        let wanted = hardware.num_streaming_multiprocessors.unwrap_or(PROCESSORS) as usize * UNITS;
-        let count = if 2 * units > wanted { 1 } else { (2 * wanted).div_ceil(units) };
+        let wanted = wanted_units(hardware);
+        let count = if Self::are_needed(hardware, units) { wanted.div_ceil(units) } else { 1 };
         let length_of_span = length.div_ceil(count).max(SHORTEST).next_multiple_of(chunk);
         Self { count: length.div_ceil(length_of_span), length: length_of_span }
     }

@@ -1,11 +1,11 @@
 //! What a cube works on, and how it brings the tokens of a tile into shared memory.
 
 use super::plan::Plan;
-use crate::cube::{softplus, step_at};
+use crate::cube::{exp_scale, exp_scaled, softplus, step_at};
 use cubecl::prelude::*;
 
-/// States of a token that are read together.
-pub(crate) type Four = Vector<f32, Const<4>>;
+/// b of two states of a token, and c of the same.
+pub(crate) type Pair = Vector<f32, Const<4>>;
 
 /// What a unit works on.
 #[derive(CubeType, Clone, Copy)]
@@ -51,31 +51,27 @@ pub(crate) fn place(
     }
 }
 
-/// Offset of a token's row.
+/// Offset of a unit's first state in those that were saved before the chunk of token `first`; the next are `d_inner`
+/// apart.
 #[cube]
-pub(crate) fn offset(batch_stride: usize, token_stride: usize, batch: usize, place: usize) -> usize {
-    batch * batch_stride + place * token_stride
-}
-
-/// Offset of a token's channel in a `[batch, length, channels]` tensor; fewer channels are shared by the orders.
-#[cube]
-pub(crate) fn at<F: Float>(x: &Tensor<F>, batch: usize, place: usize, channel: usize) -> usize {
-    batch * x.stride(0) + place * x.stride(1) + channel % x.shape(2)
-}
-
-/// Offset of a token's states in a `[batch, length, n_groups, d_state]` tensor.
-#[cube]
-pub(crate) fn states_at<F: Float>(x: &Tensor<F>, batch: usize, place: usize, group: usize) -> usize {
-    batch * x.stride(0) + place * x.stride(1) + group * x.stride(2)
+pub(crate) fn saved_at(length: usize, d_inner: usize, place: &Place, first: usize, #[comptime] plan: Plan) -> usize {
+    let slot = place.batch * length.div_ceil(plan.chunk) + first / plan.chunk;
+    (slot * plan.d_state + place.part * plan.states) * d_inner + place.channel
 }
 
 /// Delta as the recurrence uses it.
 #[cube]
-pub(crate) fn step_size(delta: f32, bias: f32, #[comptime] delta_softplus: bool) -> f32 {
-    if comptime![delta_softplus] { softplus(delta + bias) } else { delta + bias }
+fn step_size(delta: f32, bias: f32, #[comptime] plan: Plan) -> f32 {
+    if comptime![plan.delta_softplus] { softplus(delta + bias, plan.ptx) } else { delta + bias }
 }
 
-/// `a` of a unit's states; those beyond `d_state` are zero and so are their states.
+/// What a state keeps of itself over a step.
+#[cube]
+pub(crate) fn decay(delta: f32, rate: f32, #[comptime] plan: Plan) -> f32 {
+    exp_scaled(delta * rate, plan.ptx)
+}
+
+/// `a` of a unit's states, scaled for [`decay`]; those beyond `d_state` are zero and so are their states.
 #[cube]
 pub(crate) fn rates(a: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Array<f32> {
     let mut rates = Array::<f32>::new(plan.states);
@@ -84,37 +80,101 @@ pub(crate) fn rates(a: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> A
         let n = place.part * plan.states + j;
         rates[j] = f32::new(0.0);
         if n < plan.d_state {
-            rates[j] = a[place.channel * plan.d_state + n];
+            rates[j] = a[place.channel * plan.d_state + n] * comptime![exp_scale(plan.ptx)];
         }
     }
     rates
+}
+
+/// Where a unit finds the tokens of a tensor: at token 0, and from one to the next.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Line {
+    pub start: usize,
+    pub stride: usize,
+}
+
+#[cube]
+impl Line {
+    /// Of a unit's channel in a `[batch, length, channels]` tensor; fewer channels are shared by the orders.
+    pub fn of_channel<F: Float>(x: &Tensor<F>, place: &Place) -> Line {
+        Line { start: place.batch * x.stride(0) + place.channel % x.shape(2), stride: x.stride(1) }
+    }
+
+    /// Of a group's first state in a `[batch, length, n_groups, d_state]` tensor.
+    fn of_group<F: Float, N: Size>(x: &Tensor<Vector<F, N>>, place: &Place) -> Line {
+        Line { start: place.batch * x.stride(0) + place.group * x.stride(2), stride: x.stride(1) }
+    }
+
+    pub fn at(&self, token: usize) -> usize {
+        self.start + token * self.stride
+    }
+}
+
+/// The lines along which a unit reads. They do not change from tile to tile.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Lines {
+    pub u: Line,
+    pub delta: Line,
+    /// Equal to those of delta if there is no gate.
+    pub z: Line,
+    pub b: Line,
+    pub c: Line,
+}
+
+#[cube]
+impl Lines {
+    pub fn new<F: Float, N: Size>(
+        u: &Tensor<F>,
+        delta: &Tensor<F>,
+        b: &Tensor<Vector<F, N>>,
+        c: &Tensor<Vector<F, N>>,
+        z: &ComptimeOption<&Tensor<F>>,
+        place: &Place,
+    ) -> Lines {
+        let of_z = #[comptime]
+        match z {
+            ComptimeOption::Some(z) => {
+                Line { start: place.batch * z.stride(0) + place.channel, stride: z.stride(1) }
+            }
+            ComptimeOption::None => Line::of_channel(delta, place),
+        };
+        Lines {
+            u: Line::of_channel(u, place),
+            delta: Line::of_channel(delta, place),
+            z: of_z,
+            b: Line::of_group(b, place),
+            c: Line::of_group(c, place),
+        }
+    }
 }
 
 /// A unit's share of a tile as it comes from memory, ahead of its use.
 ///
 /// Nothing is computed from a value here, or the unit would wait for it before it asks for the next.
 #[derive(CubeType)]
-pub(crate) struct Ahead<F: Float> {
+pub(crate) struct Ahead<F: Float, N: Size> {
     pub u: Array<F>,
     pub delta: Array<F>,
     pub z: Array<F>,
     /// Those of the gradient of the outputs; only the backward kernels fill it.
     pub grad: Array<F>,
     keep: Array<f32>,
-    /// Quadruples of b and c.
-    b_c: Array<F>,
+    /// Pairs of b and of c.
+    b: Array<Vector<F, N>>,
+    c: Array<Vector<F, N>>,
 }
 
 #[cube]
-impl<F: Float> Ahead<F> {
-    pub fn new(#[comptime] plan: Plan) -> Ahead<F> {
-        Ahead::<F> {
+impl<F: Float, N: Size> Ahead<F, N> {
+    pub fn new(#[comptime] plan: Plan) -> Ahead<F, N> {
+        Ahead::<F, N> {
             u: Array::new(plan.tokens_of_unit()),
             delta: Array::new(plan.tokens_of_unit()),
             z: Array::new(plan.tokens_of_unit()),
             grad: Array::new(plan.tokens_of_unit()),
             keep: Array::new(plan.tokens_of_unit()),
-            b_c: Array::new(comptime![4 * plan.quads_of_unit()]),
+            b: Array::new(comptime![plan.pairs_of_unit() * 2 / plan.vector]),
+            c: Array::new(comptime![plan.pairs_of_unit() * 2 / plan.vector]),
         }
     }
 
@@ -124,11 +184,12 @@ impl<F: Float> Ahead<F> {
         &mut self,
         u: &Tensor<F>,
         delta: &Tensor<F>,
-        b: &Tensor<F>,
-        c: &Tensor<F>,
+        b: &Tensor<Vector<F, N>>,
+        c: &Tensor<Vector<F, N>>,
         z: &ComptimeOption<&Tensor<F>>,
         steps: &ComptimeOption<&Tensor<i32>>,
         place: &Place,
+        lines: &Lines,
         first: usize,
         end: usize,
         #[comptime] plan: Plan,
@@ -138,38 +199,40 @@ impl<F: Float> Ahead<F> {
         for i in 0..plan.tokens_of_unit() {
             let t = (first + place.part + i * plan.split).min(end - 1);
             let step = step_at(steps, place.batch, place.order, t, length, plan.reverse);
-            self.u[i] = u[at::<F>(u, place.batch, step.place, place.channel)];
-            self.delta[i] = delta[at::<F>(delta, place.batch, step.place, place.channel)];
+            self.u[i] = u[lines.u.at(step.place)];
+            self.delta[i] = delta[lines.delta.at(step.place)];
             self.keep[i] = step.keep;
             #[comptime]
             if let ComptimeOption::Some(z) = z {
-                self.z[i] = z[offset(z.stride(0), z.stride(1), place.batch, step.place) + place.channel];
+                self.z[i] = z[lines.z.at(step.place)];
             }
         }
-        // First those of b, then those of c.
-        let quads = comptime![plan.padded_states() / 4];
+        let pairs = comptime![plan.padded_states() / 2];
+        let vectors = comptime![2 / plan.vector];
         #[unroll(plan.unroll)]
-        for i in 0..plan.quads_of_unit() {
+        for i in 0..plan.pairs_of_unit() {
             let index = UNIT_POS as usize + i * plan.units();
-            let t = (first + index / quads % plan.tile).min(end - 1);
-            let step = step_at(steps, place.batch, place.order, t, length, plan.reverse);
-            let n = index % quads * 4;
-            let of_b = states_at::<F>(b, place.batch, step.place, place.group);
-            let of_c = states_at::<F>(c, place.batch, step.place, place.group);
-            #[unroll]
-            for k in 0..4usize {
-                let n = (n + k).min(comptime![plan.d_state - 1]);
-                self.b_c[i * 4 + k] = if index < comptime![plan.tile * quads] { b[of_b + n] } else { c[of_c + n] };
+            if index < comptime![plan.tile * pairs] {
+                let t = (first + index / pairs).min(end - 1);
+                let step = step_at(steps, place.batch, place.order, t, length, plan.reverse);
+                #[unroll]
+                for k in 0..vectors {
+                    let n = (index % pairs * 2 + k * plan.vector).min(comptime![plan.d_state - plan.vector]);
+                    self.b[i * vectors + k] = b[(lines.b.at(step.place) + n) / plan.vector];
+                    self.c[i * vectors + k] = c[(lines.c.at(step.place) + n) / plan.vector];
+                }
             }
         }
     }
 
     /// Asks for the gradients of the outputs of the same tokens.
+    #[allow(clippy::too_many_arguments, reason = "where and when")]
     pub fn read_grad(
         &mut self,
         grad_y: &Tensor<F>,
         steps: &ComptimeOption<&Tensor<i32>>,
         place: &Place,
+        line: &Line,
         first: usize,
         end: usize,
         #[comptime] plan: Plan,
@@ -178,38 +241,56 @@ impl<F: Float> Ahead<F> {
         for i in 0..plan.tokens_of_unit() {
             let t = (first + place.part + i * plan.split).min(end - 1);
             let step = step_at(steps, place.batch, place.order, t, grad_y.shape(1), plan.reverse);
-            self.grad[i] = grad_y[offset(grad_y.stride(0), grad_y.stride(1), place.batch, step.place) + place.channel];
+            self.grad[i] = grad_y[line.at(step.place)];
         }
     }
 }
 
+/// Delta and delta times u.
+type Two = Vector<f32, Const<2>>;
+
 /// A tile in shared memory.
 #[derive(CubeType)]
 pub(crate) struct Tile {
-    /// `[tile, channels]`: delta after bias and softplus, and delta times u.
-    pub delta: Shared<[f32]>,
-    pub x: Shared<[f32]>,
+    /// `[tile, channels]`: delta after bias and softplus, and that times u.
+    steps: Shared<[Two]>,
     /// `[tile]`: 0 where the state is forgotten, else 1.
     pub keep: Shared<[f32]>,
-    /// `[2, tile, split * states / 4]`: b and c.
-    pub b_c: Shared<[Four]>,
+    /// `[tile, split * states / 2]`
+    b_c: Shared<[Pair]>,
+}
+
+/// What a unit reads of a token.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Token {
+    pub delta: f32,
+    pub x: f32,
 }
 
 #[cube]
 impl Tile {
     pub fn new(#[comptime] plan: Plan) -> Tile {
         Tile {
-            delta: Shared::new_slice(comptime![plan.tile * plan.channels]),
-            x: Shared::new_slice(comptime![plan.tile * plan.channels]),
+            steps: Shared::new_slice(comptime![plan.tile * plan.channels]),
             keep: Shared::new_slice(plan.tile),
-            b_c: Shared::new_slice(comptime![2 * plan.tile * plan.padded_states() / 4]),
+            b_c: Shared::new_slice(comptime![plan.tile * plan.padded_states() / 2]),
         }
     }
 
+    pub fn token(&self, t: usize, place: &Place, #[comptime] plan: Plan) -> Token {
+        let step = self.steps[t * plan.channels + place.column];
+        Token { delta: step.extract(0usize), x: step.extract(1usize) }
+    }
+
+    /// The pair `q` of a unit's states at a token.
+    pub fn pair(&self, t: usize, q: usize, place: &Place, #[comptime] plan: Plan) -> Pair {
+        self.b_c[(t * plan.split + place.part) * comptime![plan.states / 2] + q]
+    }
+
     /// Brings in what a unit has read; tokens from the `tokens`th of the tile on change nothing.
-    pub fn fill<F: Float>(
+    pub fn fill<F: Float, N: Size>(
         &mut self,
-        ahead: &Ahead<F>,
+        ahead: &Ahead<F, N>,
         bias: f32,
         place: &Place,
         tokens: usize,
@@ -220,29 +301,34 @@ impl Tile {
             let t = place.part + i * plan.split;
             if t < plan.tile {
                 let live = t < tokens;
-                let delta = step_size(f32::cast_from(ahead.delta[i]), bias, plan.delta_softplus);
+                let delta = step_size(f32::cast_from(ahead.delta[i]), bias, plan);
                 let delta = select(live, delta, f32::new(0.0));
                 let x = delta * f32::cast_from(ahead.u[i]);
-                self.delta[t * plan.channels + place.column] = delta;
-                self.x[t * plan.channels + place.column] = select(live && place.active, x, f32::new(0.0));
+                let mut step = Two::new(delta);
+                step.insert(1usize, select(live && place.active, x, f32::new(0.0)));
+                self.steps[t * plan.channels + place.column] = step;
                 if place.column == 0 {
                     self.keep[t] = select(live, ahead.keep[i], f32::new(1.0));
                 }
             }
         }
-        let quads = comptime![plan.padded_states() / 4];
+        let pairs = comptime![plan.padded_states() / 2];
         #[unroll(plan.unroll)]
-        for i in 0..plan.quads_of_unit() {
+        for i in 0..plan.pairs_of_unit() {
             let index = UNIT_POS as usize + i * plan.units();
-            if index < comptime![2 * plan.tile * quads] {
-                let mut values = Four::new(0.0);
+            if index < comptime![plan.tile * pairs] {
+                let mut pair = Pair::new(0.0);
                 #[unroll]
-                for k in 0..4usize {
-                    if index % quads * 4 + k < plan.d_state {
-                        values.insert(k, f32::cast_from(ahead.b_c[i * 4 + k]));
+                for k in 0..2usize {
+                    // States without a number stay zero.
+                    if index % pairs * 2 + k < plan.d_state {
+                        let at = i * comptime![2 / plan.vector] + comptime![k / plan.vector];
+                        let lane = comptime![k % plan.vector];
+                        pair.insert(k, f32::cast_from(ahead.b[at].extract(lane)));
+                        pair.insert(comptime![k + 2], f32::cast_from(ahead.c[at].extract(lane)));
                     }
                 }
-                self.b_c[index] = values;
+                self.b_c[index] = pair;
             }
         }
     }
@@ -257,34 +343,31 @@ impl Tile {
         #[comptime] resets: bool,
         #[comptime] plan: Plan,
     ) {
-        let delta = self.delta[t * plan.channels + place.column];
-        let x = self.x[t * plan.channels + place.column];
-        let quads = comptime![plan.states / 4];
+        let token = self.token(t, place, plan);
         #[unroll]
-        for q in 0..quads {
-            let b = self.b_c[(t * plan.split + place.part) * quads + q];
+        for q in 0..comptime![plan.states / 2] {
+            let pair = self.pair(t, q, place, plan);
             #[unroll]
-            for k in 0..4usize {
-                let j = comptime![q * 4 + k];
-                let mut kept = (delta * rates[j]).exp();
+            for k in 0..2usize {
+                let j = comptime![q * 2 + k];
+                let mut kept = decay(token.delta, rates[j], plan);
                 if comptime![resets] {
                     kept *= self.keep[t];
                 }
-                h[j] = fma(kept, h[j], x * b.extract(k));
+                h[j] = fma(kept, h[j], token.x * pair.extract(k));
             }
         }
     }
 
     /// What a unit's states add to the output of a token.
     pub fn read_out(&self, h: &Array<f32>, t: usize, place: &Place, #[comptime] plan: Plan) -> f32 {
-        let quads = comptime![plan.states / 4];
         let mut sum = f32::new(0.0);
         #[unroll]
-        for q in 0..quads {
-            let c = self.b_c[((plan.tile + t) * plan.split + place.part) * quads + q];
+        for q in 0..comptime![plan.states / 2] {
+            let pair = self.pair(t, q, place, plan);
             #[unroll]
-            for k in 0..4usize {
-                sum = fma(h[comptime![q * 4 + k]], c.extract(k), sum);
+            for k in 0..2usize {
+                sum = fma(h[comptime![q * 2 + k]], pair.extract(comptime![k + 2]), sum);
             }
         }
         sum
