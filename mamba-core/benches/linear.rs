@@ -8,6 +8,7 @@
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mamba_core::linear;
+use mamba_core::linear::by_cublas;
 use std::time::{Duration, Instant};
 
 /// `[rows, d_in, d_out]`: the projections and the head of a model of 130 M parameters at 8 x 2048 tokens, and a square.
@@ -44,6 +45,7 @@ fn products(criterion: &mut Criterion) {
     let device = device();
     let on_gpu = std::env::var("MAMBA_BENCH_DEVICE").is_ok_and(|device| device != "flex");
     let shapes = if on_gpu { &ON_GPU[..] } else { &ON_CPU[..] };
+    println!("linear runs through {}", if by_cublas(&device) { "cuBLASLt" } else { "Burn's matmul" });
     for dtype in [DType::BF16, DType::F32].into_iter().filter(|&dtype| device.supports_dtype(dtype)) {
         for (route, product) in ROUTES {
             let mut group = criterion.benchmark_group(format!("{route}, {dtype:?}"));

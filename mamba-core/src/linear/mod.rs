@@ -14,7 +14,7 @@ mod backend;
 #[cfg(feature = "cublas")]
 mod cublas;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 /// `x W + b`, forward and differentiable.
 ///
@@ -37,6 +37,21 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
         return backend::linear(x, weight, bias);
     }
     burn::tensor::module::linear(x, weight, bias)
+}
+
+/// Whether [`linear()`] runs through cuBLASLt on `device`, in the dtypes that it is for.
+///
+/// Never without the feature `cublas`, nor where the library is missing or older than CUDA 12.1.
+pub fn by_cublas(device: &Device) -> bool {
+    #[cfg(feature = "cublas")]
+    {
+        cublas::is_at(device)
+    }
+    #[cfg(not(feature = "cublas"))]
+    {
+        let _ = device;
+        false
+    }
 }
 
 fn check<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) {

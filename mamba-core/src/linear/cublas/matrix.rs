@@ -16,7 +16,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// A tensor of any rank as a matrix whose columns are the last dimension, if it can be read without a copy.
-    fn of(shape: &[usize], strides: &[usize]) -> Option<Self> {
+    pub fn of(shape: &[usize], strides: &[usize]) -> Option<Self> {
         let (&cols, outer) = shape.split_last()?;
         let (&col_stride, outer_strides) = strides.split_last()?;
         // The outer dimensions as one; those of size 1 have a stride without meaning.
@@ -40,7 +40,12 @@ impl Layout {
         }
     }
 
-    fn transpose(self) -> Self {
+    /// Rows and columns of the same memory read by columns; of the transpose, if this is not transposed.
+    pub fn by_columns(self) -> [usize; 2] {
+        if self.transposed { [self.rows, self.cols] } else { [self.cols, self.rows] }
+    }
+
+    pub fn transpose(self) -> Self {
         Self { rows: self.cols, cols: self.rows, transposed: !self.transposed, ..self }
     }
 }

@@ -8,7 +8,7 @@ use super::backend::{Bias, LinearBackend, last_two, with_last};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{DispatchDevice, TensorMetadata};
-use burn::tensor::{DType, Shape, Tensor};
+use burn::tensor::{DType, Device, Shape, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, CubeDevice};
 use cudarc::cublaslt::sys;
@@ -23,7 +23,7 @@ const MIN_VERSION: usize = 120_100;
 /// A bias at a multiple of these bytes may go into the product.
 const BIAS_ALIGNMENT: u64 = 16;
 
-/// Whether this product runs through cuBLASLt: by device, library, dtypes and sizes.
+/// Whether this product runs through cuBLASLt: by dtypes, sizes, and device.
 pub(super) fn serves<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> bool {
     let dtype = x.dtype();
     matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
@@ -31,8 +31,12 @@ pub(super) fn serves<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Op
         && bias.is_none_or(|bias| bias.dtype() == dtype)
         && !x.dims().contains(&0)
         && !weight.dims().contains(&0)
-        && matches!(x.device().inner().as_dispatch(), DispatchDevice::Cube(CubeDevice::Cuda(_)))
-        && has_library()
+        && is_at(&x.device())
+}
+
+/// Whether cuBLASLt computes on the device.
+pub(super) fn is_at(device: &Device) -> bool {
+    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Cube(CubeDevice::Cuda(_))) && has_library()
 }
 
 /// Whether cuBLASLt can be loaded, and is new enough.

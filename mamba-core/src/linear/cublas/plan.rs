@@ -32,6 +32,14 @@ pub(super) struct Product {
     pub bias: bool,
 }
 
+impl Product {
+    /// Packed, row by row.
+    fn output(&self) -> Layout {
+        let (rows, cols) = (self.a.rows, self.b.cols);
+        Layout { rows, cols, stride: cols, transposed: false }
+    }
+}
+
 impl Display for Product {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let Self { a, b, dtype, bias } = self;
@@ -77,7 +85,7 @@ pub(super) unsafe fn enqueue(product: Product, pointers: Pointers, stream: CUstr
     })
 }
 
-/// The library on one device, which has one thread. It is left to the end of the process, when CUDA may be gone already.
+/// The library on one device, which has one thread. Its handle is never destroyed: at the end CUDA may be gone already.
 struct Cublas {
     handle: sys::cublasLtHandle_t,
     plans: HashMap<(Product, [u32; 3]), Plan>,
@@ -163,8 +171,7 @@ impl Plan {
         preference.set(Pref::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &align_output)?;
         preference.set(Pref::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &align_output)?;
 
-        let output = Layout { rows: a.rows, cols: b.cols, stride: b.cols, transposed: false };
-        let [a, b, output] = [a, b, output].map(|layout| Descriptor::layout(dtype, layout));
+        let [a, b, output] = [a, b, product.output()].map(|layout| Descriptor::layout(dtype, layout));
         let (a, b, output) = (a?, b?, output?);
         // SAFETY: all descriptors live.
         let proposal = unsafe {
@@ -220,9 +227,59 @@ impl Descriptor<sys::cublasLtMatmulPreference_t> {
 impl Descriptor<sys::cublasLtMatrixLayout_t> {
     /// The memory as it lies, by columns; whether it is to be transposed is said of the operation.
     fn layout(dtype: sys::cudaDataType, layout: Layout) -> Result<Self, CublasError> {
-        let Layout { rows, cols, stride, transposed } = layout;
-        let (rows, cols) = if transposed { (rows, cols) } else { (cols, rows) };
-        let raw = result::create_matrix_layout(dtype, rows as u64, cols as u64, stride as i64)?;
+        let [rows, cols] = layout.by_columns();
+        let raw = result::create_matrix_layout(dtype, rows as u64, cols as u64, layout.stride as i64)?;
         Ok(Self { raw, destroy: result::destroy_matrix_layout })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Layout, Product};
+    use burn::tensor::DType;
+
+    /// What cuBLAS computes of column-major memory: `op(A) op(B)`, where `op` transposes or does not.
+    fn by_columns(a: (&[f64], Layout, bool), b: (&[f64], Layout, bool), output: Layout) -> Vec<f64> {
+        let [m, n] = output.by_columns();
+        let size = |layout: Layout, transpose: bool| {
+            let [rows, cols] = layout.by_columns();
+            assert!(layout.stride >= rows, "the leading dimension is at least the number of rows");
+            if transpose { [cols, rows] } else { [rows, cols] }
+        };
+        let [rows, k] = size(a.1, a.2);
+        assert_eq!(([rows, k], [k, n]), ([m, k], size(b.1, b.2)));
+        let at = |(values, layout, transpose): (&[f64], Layout, bool), i: usize, j: usize| {
+            if transpose { values[i * layout.stride + j] } else { values[j * layout.stride + i] }
+        };
+        let mut values = vec![0.0; n * output.stride];
+        for j in 0..n {
+            for i in 0..m {
+                values[j * output.stride + i] = (0..k).map(|k| at(a, i, k) * at(b, k, j)).sum();
+            }
+        }
+        values
+    }
+
+    #[test]
+    fn the_descriptors_of_a_product_by_columns_are_that_by_rows() {
+        let values: Vec<_> = (0..200).map(|i| ((i * 37) % 101) as f64).collect();
+        let (m, k, n) = (3, 4, 5);
+        for (strides_a, strides_b) in [([4, 1], [5, 1]), ([9, 1], [1, 7]), ([1, 8], [6, 1]), ([1, 3], [1, 4])] {
+            let layout = |shape: [usize; 2], strides: [usize; 2]| Layout::of(&shape, &strides).expect("a matrix");
+            let (a, b) = (layout([m, k], strides_a), layout([k, n], strides_b));
+            let product = Product { a, b, dtype: DType::F32, bias: false };
+            let actual = by_columns((&values, b, b.transposed), (&values, a, a.transposed), product.output());
+            let at = |strides: [usize; 2], i: usize, j: usize| values[i * strides[0] + j * strides[1]];
+            let entry = |i, j| (0..k).map(|k| at(strides_a, i, k) * at(strides_b, k, j)).sum::<f64>();
+            let expected: Vec<_> = (0..m * n).map(|i| entry(i / n, i % n)).collect();
+            assert_eq!(actual, expected, "{strides_a:?} {strides_b:?}");
+        }
+    }
+
+    #[test]
+    fn a_product_is_named_by_its_shapes_and_dtype() {
+        let layout = |rows, cols| Layout { rows, cols, stride: cols, transposed: false };
+        let product = Product { a: layout(2, 3), b: layout(3, 4), dtype: DType::BF16, bias: true };
+        assert_eq!(product.to_string(), "[2, 3] x [3, 4] in BF16 with a bias");
     }
 }
