@@ -35,6 +35,7 @@ mod lm;
 mod mamba;
 pub mod optim;
 mod precision;
+mod projection;
 
 pub use block::{MambaBlock, MambaBlockConfig};
 pub use error::{ConfigError, GenerationError};

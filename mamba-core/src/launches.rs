@@ -16,7 +16,8 @@ impl LaunchObserver for Names {
 /// Runs `work`, and returns with its result the names of the kernels that were launched meanwhile, in their order.
 ///
 /// Every CubeCL device of the process is watched. Fusion launches late: let `work` end with
-/// [`Device::sync`](burn::tensor::Device::sync). Autotune launches every candidate once: let `work` run before.
+/// [`Device::sync`](burn::tensor::Device::sync). Autotune launches every candidate once: let `work` run before. What
+/// cuBLASLt launches is not seen.
 ///
 /// ```no_run
 /// use burn::tensor::{Device, Tensor};

@@ -7,6 +7,7 @@
 //! | [`selective_scan()`] | Gu & Dao 2023, section 3 | the recurrence of Mamba-1 with its skip and gate |
 //! | [`causal_conv1d()`] | Gu & Dao 2023, section 3.4 | the short depthwise convolution before it |
 //! | [`selective_state_update()`] | the same recurrence | one step of decoding |
+//! | [`linear()`] | | the projections around them: Burn's, or cuBLASLt's on CUDA with `cublas` |
 //!
 //! Every operator folder has the same rooms: `mod.rs` (the function, its arguments and checks), `reference.rs` (plain
 //! tensor operations: the oracle), `backend.rs` (the extension trait), `autodiff.rs` (the backward node), `cpu.rs`
@@ -15,7 +16,7 @@
 //!
 //! # Features
 //! `flex` (default), `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `fusion` and `autotune` are
-//! Burn's own features of these names.
+//! Burn's own features of these names. `cublas` (with `cuda`) runs [`linear()`] through NVIDIA's cuBLASLt.
 
 #![cfg_attr(feature = "ndarray", allow(deprecated, reason = "NdArray is supported for as long as Burn has it"))]
 
@@ -28,12 +29,14 @@ mod launches;
 mod order;
 
 pub mod causal_conv1d;
+pub mod linear;
 pub mod selective_scan;
 pub mod selective_state_update;
 
 pub use causal_conv1d::{CausalConv1dOptions, CausalConv1dOutput, causal_conv1d, causal_conv1d_step};
 #[cfg(feature = "cube")]
 pub use launches::launches;
+pub use linear::linear;
 pub use order::{Direction, OrderError, ScanOrder};
 pub use selective_scan::{SelectiveScanOptions, SelectiveScanOutput, selective_scan};
 pub use selective_state_update::{SelectiveStateUpdateOptions, selective_state_update};

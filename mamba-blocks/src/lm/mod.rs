@@ -10,10 +10,11 @@ pub use sampling::Sampling;
 
 use crate::block::{MambaBlock, add, rms_norm};
 use crate::mamba::{MambaOptions, MambaState};
+use crate::projection::project;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear, RmsNorm};
-use burn::tensor::module::linear;
 use burn::tensor::{Device, Int, Tensor};
+use mamba_core::linear;
 
 /// Embedding, blocks, final norm and head. Made by [`MambaLmConfig`].
 ///
@@ -94,7 +95,7 @@ impl MambaLm {
 
     fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.lm_head {
-            Some(head) => head.forward(hidden),
+            Some(head) => project(head, hidden),
             None => linear(hidden, self.embedding.weight.val().transpose(), None),
         }
     }

@@ -5,12 +5,14 @@ mod config;
 pub use config::{DtInit, MambaConfig};
 
 use crate::precision::at_least_f32;
+use crate::projection::project;
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::nn::conv::Conv1d;
-use burn::tensor::module::linear;
 use burn::tensor::{Bool, DType, Device, Tensor};
-use mamba_core::{CausalConv1dOptions, Direction, ScanOrder, SelectiveScanOptions, causal_conv1d, selective_scan};
+use mamba_core::{
+    CausalConv1dOptions, Direction, ScanOrder, SelectiveScanOptions, causal_conv1d, linear, selective_scan,
+};
 
 /// The Mamba-1 mixer: a gated, selective state space layer over `[batch, length, d_model]`.
 ///
@@ -152,7 +154,7 @@ impl Mamba {
         let conv = causal_conv1d(x, self.conv1d.weight.val().squeeze_dim(1), conv);
         let x = conv.y;
 
-        let dt_b_c = self.x_proj.forward(x.clone());
+        let dt_b_c = project(&self.x_proj, x.clone());
         let dt = dt_b_c.clone().narrow(2, 0, dt_rank);
         // One group: every channel reads the same b and c.
         let b_c = dt_b_c.unsqueeze_dim::<4>(2);
@@ -167,7 +169,7 @@ impl Mamba {
         }
         let scan = selective_scan(x, delta, a, b, c, scan.with_delta_softplus(true).with_d(self.d.val()).with_z(z));
 
-        (self.out_proj.forward(scan.y), MambaState { conv: conv.final_state, ssm: scan.final_state })
+        (project(&self.out_proj, scan.y), MambaState { conv: conv.final_state, ssm: scan.final_state })
     }
 
     /// The halves `x` and `z` of `in_proj`, `[batch, length, d_inner]` each.
@@ -181,7 +183,7 @@ impl Mamba {
             };
             (half(0), half(d_inner))
         } else {
-            let xz = self.in_proj.forward(input);
+            let xz = project(&self.in_proj, input);
             (xz.clone().narrow(2, 0, d_inner), xz.narrow(2, d_inner, d_inner))
         }
     }

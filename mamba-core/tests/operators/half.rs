@@ -13,12 +13,14 @@ use std::collections::BTreeMap;
 /// `(rtol, atol)`
 type Bound = (f64, f64);
 
-fn round(array: &mut Array, dtype: DType) {
+/// Rounds the values to `dtype`.
+pub fn round(array: &mut Array, dtype: DType) {
     for x in &mut array.values {
         *x = match dtype {
+            DType::F32 => f64::from(*x as f32),
             DType::F16 => f16::from_f64(*x).to_f64(),
             DType::BF16 => bf16::from_f64(*x).to_f64(),
-            _ => unreachable!("not a half type"),
+            _ => unreachable!("no dtype of the operators"),
         };
     }
 }

@@ -16,6 +16,7 @@ mod golden;
 mod gradients;
 mod grid;
 mod half;
+mod linear;
 mod misuse;
 mod oracle;
 mod random;

@@ -111,6 +111,11 @@ panics! {
         selective_state_update(zeros([BATCH, CHANNELS, 3]), token.clone(), token, a, group.clone(), group, options)
     };
 
+    linear_x: "linear: `x` has shape [2, 5, 7], expected 6 in the last dimension as in `weight` [6, 4]",
+        linear(zeros([BATCH, LENGTH, 7]), zeros([CHANNELS, STATES]), None);
+    linear_bias: "linear: `bias` has shape [6], expected [4]",
+        linear(zeros([BATCH, LENGTH, CHANNELS]), zeros([CHANNELS, STATES]), Some(zeros([CHANNELS])));
+
     conv_weight: "causal_conv1d: `weight` has shape [5, 3], expected [6, 3]",
         conv([BATCH, LENGTH, CHANNELS], [5, 3], |options| options);
     conv_bias: "causal_conv1d: `bias` has shape [5], expected [6]",

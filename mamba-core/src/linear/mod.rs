@@ -1,0 +1,68 @@
+//! The product with a weight matrix, the projections around a scan.
+//!
+//! ```text
+//! y = x W + b
+//! ```
+//!
+//! It is Burn's own [`linear`](burn::tensor::module::linear), except with the feature `cublas` on CUDA devices: there
+//! the product and its gradients run through NVIDIA's cuBLASLt, if the library can be loaded.
+
+#[cfg(feature = "cublas")]
+mod autodiff;
+#[cfg(feature = "cublas")]
+mod backend;
+#[cfg(feature = "cublas")]
+mod cublas;
+
+use burn::tensor::{Device, Tensor};
+
+/// `x W + b`, forward and differentiable.
+///
+/// Through cuBLASLt, `f32` is computed in `f32` (not in TF32), and `f16` and `bf16` are summed in `f32`. The gradients
+/// are `dx = dy W^T`, `dW = x^T dy` and `db`, the sum of `dy`, each in the dtype of what it is the gradient of.
+///
+/// # Shapes
+/// - `x`: `[.., d_in]`, as `[batch, length, d_in]`; rows may lie apart, as in a slice of the last dimension.
+/// - `weight`: `[d_in, d_out]`; it may be transposed or a slice.
+/// - `bias`: `[d_out]`.
+/// - Returns `[.., d_out]`, in the dtype of `x`.
+///
+/// # Panics
+/// If shapes do not fit together; the message names the argument. Where cuBLASLt refuses a product, reading its result
+/// fails with an error of CubeCL that names the product.
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    check(&x, &weight, bias.as_ref());
+    #[cfg(feature = "cublas")]
+    if cublas::serves(&x, &weight, bias.as_ref()) {
+        return backend::linear(x, weight, bias);
+    }
+    burn::tensor::module::linear(x, weight, bias)
+}
+
+/// Whether [`linear()`] runs through cuBLASLt on `device`, in the dtypes that it is for.
+///
+/// Never without the feature `cublas`, nor where the library is missing or older than CUDA 12.1.
+pub fn by_cublas(device: &Device) -> bool {
+    #[cfg(feature = "cublas")]
+    {
+        cublas::is_at(device)
+    }
+    #[cfg(not(feature = "cublas"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
+fn check<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) {
+    let [d_in, d_out] = weight.dims();
+    assert!(
+        x.dims()[D - 1] == d_in,
+        "linear: `x` has shape {:?}, expected {d_in} in the last dimension as in `weight` {:?}",
+        x.dims(),
+        weight.dims()
+    );
+    if let Some(bias) = bias {
+        assert!(bias.dims() == [d_out], "linear: `bias` has shape {:?}, expected {:?}", bias.dims(), [d_out]);
+    }
+}
