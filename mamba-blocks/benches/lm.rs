@@ -18,8 +18,9 @@ struct Cast(DType);
 impl ModuleMapper for Cast {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         param.map(|value| {
-            let value = value.detach().cast(self.0);
-            if value.is_autodiff() { value.require_grad() } else { value }
+            let tracked = value.is_autodiff();
+            let value = if tracked { value.inner() } else { value }.cast(self.0);
+            if tracked { value.autodiff().require_grad() } else { value }
         })
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::error::ConfigError;
 use crate::mamba::{Mamba, MambaConfig, MambaOptions, MambaState};
-use crate::precision::at_least_f32;
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{RmsNorm, RmsNormConfig};
 use burn::tensor::{Device, Tensor};
+use mamba_core::{AddRmsNormOutput, add_rms_norm};
 
 /// Configuration of a [`MambaBlock`].
 #[derive(Config, Debug, PartialEq)]
@@ -96,24 +96,14 @@ impl MambaBlock {
         options: MambaOptions,
     ) -> (Tensor<3>, Tensor<3>, MambaState) {
         let dtype = hidden.dtype();
-        let sum = add(hidden, residual);
-        let residual = if self.residual_in_fp32 { sum.clone() } else { sum.clone().cast(dtype) };
-        let (hidden, state) = self.mixer.forward_with(rms_norm(&self.norm, sum).cast(dtype), options);
+        let AddRmsNormOutput { normed, sum } = norm(&self.norm, hidden, residual);
+        let residual = if self.residual_in_fp32 { sum } else { sum.cast(dtype) };
+        let (hidden, state) = self.mixer.forward_with(normed, options);
         (hidden, residual, state)
     }
 }
 
-/// `hidden + residual`, in f32.
-pub(crate) fn add(hidden: Tensor<3>, residual: Option<Tensor<3>>) -> Tensor<3> {
-    let hidden = at_least_f32(hidden);
-    match residual {
-        Some(residual) => hidden + at_least_f32(residual),
-        None => hidden,
-    }
-}
-
-/// [`RmsNorm`] over an f32 sum, whatever the dtype of its weight.
-pub(crate) fn rms_norm(norm: &RmsNorm, sum: Tensor<3>) -> Tensor<3> {
-    let mean_square = sum.clone().square().mean_dim(2);
-    sum / (mean_square + norm.epsilon).sqrt() * at_least_f32(norm.gamma.val()).unsqueeze()
+/// [`RmsNorm`] of `hidden + residual`.
+pub(crate) fn norm(norm: &RmsNorm, hidden: Tensor<3>, residual: Option<Tensor<3>>) -> AddRmsNormOutput {
+    add_rms_norm(hidden, residual, norm.gamma.val(), norm.epsilon)
 }

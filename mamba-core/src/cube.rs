@@ -1,8 +1,8 @@
 //! What the CubeCL kernels of all operators share.
 
 use crate::selective_scan::Path;
-use burn::backend::{DType, TensorMetadata};
 use burn::backend::ops::IntTensorOps;
+use burn::backend::{DType, TensorMetadata};
 use burn::tensor::{IntDType, Shape};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;

@@ -7,6 +7,7 @@
 //! | [`selective_scan()`] | Gu & Dao 2023, section 3 | the recurrence of Mamba-1 with its skip and gate |
 //! | [`causal_conv1d()`] | Gu & Dao 2023, section 3.4 | the short depthwise convolution before it |
 //! | [`selective_state_update()`] | the same recurrence | one step of decoding |
+//! | [`add_rms_norm()`] | Gu & Dao 2023, section 3.4 | the residual stream and its norm between two mixers |
 //! | [`linear()`] | | the projections around them: Burn's, or cuBLASLt's on CUDA with `cublas` |
 //!
 //! Every operator folder has the same rooms: `mod.rs` (the function, its arguments and checks), `reference.rs` (plain
@@ -28,11 +29,13 @@ mod cube;
 mod launches;
 mod order;
 
+pub mod add_rms_norm;
 pub mod causal_conv1d;
 pub mod linear;
 pub mod selective_scan;
 pub mod selective_state_update;
 
+pub use add_rms_norm::{AddRmsNormOutput, add_rms_norm};
 pub use causal_conv1d::{CausalConv1dOptions, CausalConv1dOutput, causal_conv1d, causal_conv1d_step};
 #[cfg(feature = "cube")]
 pub use launches::launches;

@@ -8,7 +8,7 @@ pub use config::MambaLmConfig;
 pub use generate::GenerationConfig;
 pub use sampling::Sampling;
 
-use crate::block::{MambaBlock, add, rms_norm};
+use crate::block::{MambaBlock, norm};
 use crate::mamba::{MambaOptions, MambaState};
 use crate::projection::project;
 use burn::module::Module;
@@ -89,8 +89,7 @@ impl MambaLm {
             (hidden, residual) = (output, Some(sum));
             next.push(state);
         }
-        let dtype = hidden.dtype();
-        (rms_norm(&self.norm_f, add(hidden, residual)).cast(dtype), LmState { layers: next })
+        (norm(&self.norm_f, hidden, residual).normed, LmState { layers: next })
     }
 
     fn head(&self, hidden: Tensor<3>) -> Tensor<3> {

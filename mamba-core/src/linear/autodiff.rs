@@ -1,13 +1,14 @@
 //! The backward node. It saves `x` only for the gradient of the weight, and the weight only for that of `x`.
 
-use super::backend::{Bias, LinearBackend};
-use burn::backend::Autodiff;
+use super::backend::{Bias, LinearBackend, with_last};
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, TensorMetadata};
+use burn::tensor::Shape;
 
 /// The node of `y`; its parents are `x`, the weight and, if `N` is 3, the bias.
 #[derive(Debug)]
@@ -40,9 +41,17 @@ impl<B: LinearBackend, const N: usize> Backward<B, N> for LinearBackward {
             grads.register::<B>(node.id, B::linear_grad_weight(x, grad_y.clone()));
         }
         if let Some(node) = parent() {
-            grads.register::<B>(node.id, B::linear_bias_backward(grad_y));
+            grads.register::<B>(node.id, sum_of_rows::<B>(grad_y));
         }
     }
+}
+
+/// The sum over all rows, as a product with ones: a reduction of Burn's may be autotuned, and another choice another
+/// rounding.
+fn sum_of_rows<B: LinearBackend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let [.., width] = x.shape()[..] else { unreachable!("rows have a dimension") };
+    let ones = B::float_ones(with_last(&x.shape(), 1), &x.device(), x.dtype().into());
+    B::float_reshape(B::linear_grad_weight(ones, x), Shape::new([width]))
 }
 
 impl<B: LinearBackend, C: CheckpointStrategy> LinearBackend for Autodiff<B, C> {

@@ -96,8 +96,7 @@ impl<B: SelectiveScanBackend, C: CheckpointStrategy> SelectiveScanBackend for Au
                 (prep.finish(y), FloatTensor::<Self>::new(final_state), FloatTensor::<Self>::new(saved_states))
             }
             OpsKind::Tracked(mut prep) => {
-                let (y, final_state, saved_states) =
-                    B::selective_scan(inner, ScanConfig { save: true, ..config });
+                let (y, final_state, saved_states) = B::selective_scan(inner, ScanConfig { save: true, ..config });
                 let outside = FloatTensor::<Self>::new(saved_states.clone());
                 let grad_final_state = FinalStateGrad::default();
                 let saved = Saved {

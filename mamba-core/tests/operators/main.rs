@@ -7,6 +7,7 @@
 #[macro_use]
 mod devices;
 
+mod add_rms_norm;
 mod arrays;
 mod case;
 mod conv_grid;

@@ -185,11 +185,7 @@ struct Ahead<F: Float, N: Size> {
 #[cube]
 impl<F: Float, N: Size> Ahead<F, N> {
     fn new(#[comptime] plan: Plan) -> Ahead<F, N> {
-        Ahead::<F, N> {
-            values: Array::new(plan.ahead),
-            tokens: Array::new(plan.ahead),
-            keeps: Array::new(plan.ahead),
-        }
+        Ahead::<F, N> { values: Array::new(plan.ahead), tokens: Array::new(plan.ahead), keeps: Array::new(plan.ahead) }
     }
 
     /// Asks for the steps from `first` on. Behind the last, `end - 1`, it reads that.

@@ -287,6 +287,7 @@ pub(crate) fn scan_backward<F: Float, N: Size>(
     // [sums, channels + 1]: what the channels add up
     let row = comptime![plan.channels + 1];
     let mut sums_bc = Shared::<[f32]>::new_slice(comptime![plan.sums() * row]);
+    let mut ahead = Ahead::<F, N>::new(plan);
     let mut own = Own::new(plan);
     // What is written lies without gaps.
     let out = Line { start: place.batch * length * d_inner + place.channel, stride: d_inner };
@@ -300,8 +301,11 @@ pub(crate) fn scan_backward<F: Float, N: Size>(
     let mut h = Array::<f32>::new(comptime![(plan.tile + 1) * plan.states]);
 
     let used = (end - start).div_ceil(plan.tile);
+    let last = start + (used - 1) * plan.tile;
     let lines = Lines::new(u, delta, b, c, &z, &place);
     let of_grad = Line::of_channel(grad_y, &place);
+    ahead.read(u, delta, b, c, &z, &steps, &place, &lines, last, end, plan);
+    ahead.read_grad(grad_y, &steps, &place, &of_grad, last, end, plan);
     for back in 0..used {
         let first = start + (used - 1 - back) * plan.tile;
         if comptime![plan.tiles_of_chunk() == 1] {
@@ -338,14 +342,13 @@ pub(crate) fn scan_backward<F: Float, N: Size>(
                 h[j] = entries[in_chunk * plan.states + j];
             }
         }
-        // Not read ahead: the registers for that would cost more units than the wait.
-        let mut read = Ahead::<F, N>::new(plan);
-        read.read(u, delta, b, c, &z, &steps, &place, &lines, first, end, plan);
-        read.read_grad(grad_y, &steps, &place, &of_grad, first, end, plan);
-        tile.fill::<F, N>(&read, bias, &place, end - first, plan);
-        fill_grads::<F, N>(&mut g, &read, &place, end - first, gated, plan);
-        own.take::<F, N>(&read, bias, plan);
+        tile.fill::<F, N>(&ahead, bias, &place, end - first, plan);
+        fill_grads::<F, N>(&mut g, &ahead, &place, end - first, gated, plan);
+        own.take::<F, N>(&ahead, bias, plan);
         sync_cube();
+        let next = first.max(start + plan.tile) - plan.tile;
+        ahead.read(u, delta, b, c, &z, &steps, &place, &lines, next, end, plan);
+        ahead.read_grad(grad_y, &steps, &place, &of_grad, next, end, plan);
 
         #[unroll(plan.unroll)]
         for t in 0..plan.tile {

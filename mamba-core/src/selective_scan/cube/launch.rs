@@ -91,9 +91,7 @@ impl SelectiveScanBackend for CubeBackend {
         let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
         let y = empty(&p.u, [batch, length, d_inner], p.u.dtype);
         let final_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
-        let saved = config
-            .save
-            .then(|| empty(&p.u, config.saved_shape([batch, length, d_inner], d_state), DType::F32));
+        let saved = config.save.then(|| empty(&p.u, config.saved_shape([batch, length, d_inner], d_state), DType::F32));
         let entries = if spans.count == 1 {
             reshape(p.initial_state.clone(), Shape::new([batch, 1, d_inner, d_state]))
         } else {

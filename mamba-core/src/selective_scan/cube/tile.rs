@@ -133,9 +133,7 @@ impl Lines {
     ) -> Lines {
         let of_z = #[comptime]
         match z {
-            ComptimeOption::Some(z) => {
-                Line { start: place.batch * z.stride(0) + place.channel, stride: z.stride(1) }
-            }
+            ComptimeOption::Some(z) => Line { start: place.batch * z.stride(0) + place.channel, stride: z.stride(1) },
             ComptimeOption::None => Line::of_channel(delta, place),
         };
         Lines {

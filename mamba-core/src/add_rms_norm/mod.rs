@@ -1,0 +1,55 @@
+//! The residual stream and its norm, between two mixers (Gu & Dao 2023, section 3.4; Zhang & Sennrich 2019).
+//!
+//! ```text
+//! s = hidden + residual
+//! y = s / sqrt(mean(s^2) + epsilon) * gamma
+//! ```
+//!
+//! In plain tensor operations these are some ten passes over the stream. On a GPU, without gradients, they are one.
+
+#[cfg(feature = "cube")]
+mod backend;
+#[cfg(feature = "cube")]
+mod cube;
+pub mod reference;
+
+use burn::tensor::Tensor;
+
+/// What [`add_rms_norm()`] returns.
+#[derive(Clone, Debug)]
+pub struct AddRmsNormOutput {
+    /// The norm of the sum: `[batch, length, d_model]`, in the dtype of `hidden`.
+    pub normed: Tensor<3>,
+    /// The sum: `[batch, length, d_model]`, f32.
+    pub sum: Tensor<3>,
+}
+
+/// Adds `residual` to `hidden`, and normalises the sum before it is rounded.
+///
+/// # Shapes
+/// - `hidden`, `residual`: `[batch, length, d_model]`, f32, f16 or bf16, each in a dtype of its own.
+/// - `gamma`: `[d_model]`.
+///
+/// The arithmetic is in f32; f64 stays f64. Where gradients are wanted it is the [`reference`].
+///
+/// # Panics
+/// If shapes do not fit together; the message names the argument.
+pub fn add_rms_norm(
+    hidden: Tensor<3>,
+    residual: Option<Tensor<3>>,
+    gamma: Tensor<1>,
+    epsilon: f64,
+) -> AddRmsNormOutput {
+    let [_, _, d_model] = hidden.dims();
+    if let Some(residual) = &residual {
+        let (actual, expected) = (residual.dims(), hidden.dims());
+        assert!(actual == expected, "add_rms_norm: `residual` has shape {actual:?}, expected {expected:?}");
+    }
+    let actual = gamma.dims();
+    assert!(actual == [d_model], "add_rms_norm: `gamma` has shape {actual:?}, expected {:?}", [d_model]);
+    #[cfg(feature = "cube")]
+    if backend::serves(&hidden, residual.as_ref(), &gamma) {
+        return backend::add_rms_norm(hidden, residual, gamma, epsilon);
+    }
+    reference::add_rms_norm(hidden, residual, gamma, epsilon)
+}
