@@ -30,7 +30,7 @@ pub struct AddRmsNormOutput {
 /// - `hidden`, `residual`: `[batch, length, d_model]`, f32, f16 or bf16, each in a dtype of its own.
 /// - `gamma`: `[d_model]`.
 ///
-/// The arithmetic is in f32; f64 stays f64. Where gradients are wanted it is the [`reference`].
+/// The arithmetic is in f32; f64 stays f64. Where gradients are wanted it is the [reference](mod@reference).
 ///
 /// # Panics
 /// If shapes do not fit together; the message names the argument.
