@@ -1,8 +1,9 @@
 //! Puts tensors and kernels together.
 
-use super::backward::{grad_passing, scan_backward, span_grad, sum_blocks};
+use super::backward::{scan_backward, sum_blocks};
 use super::forward::{scan, span_state, state_passing};
 use super::plan::{Plan, Spans};
+use super::span_grad::{grad_passing, span_grad};
 use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_of_params, vector_size};
 use crate::selective_scan::backend::{Gate, NOTHING_SAVED, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
 use burn::backend::cubecl::dtype_to_storage_type;

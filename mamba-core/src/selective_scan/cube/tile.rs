@@ -1,7 +1,7 @@
 //! What a cube works on, and how it brings the tokens of a tile into shared memory.
 
 use super::plan::Plan;
-use crate::cube::{exp_scale, exp_scaled, softplus, step_at};
+use crate::cube::{exp_scale, exp_scaled, sigmoid, softplus, step_at};
 use cubecl::prelude::*;
 
 /// b of two states of a token, and c of the same.
@@ -369,5 +369,29 @@ impl Tile {
             }
         }
         sum
+    }
+}
+
+/// The gradients of `<c, h> + d u` for all tokens of a tile: `[tile, channels]` in shared memory.
+#[cube]
+pub(crate) fn fill_grads<F: Float, N: Size>(
+    to: &mut Shared<[f32]>,
+    ahead: &Ahead<F, N>,
+    place: &Place,
+    tokens: usize,
+    #[comptime] gated: bool,
+    #[comptime] plan: Plan,
+) {
+    #[unroll(plan.unroll)]
+    for i in 0..plan.tokens_of_unit() {
+        let t = place.part + i * plan.split;
+        if t < plan.tile {
+            let mut grad = f32::cast_from(ahead.grad[i]);
+            if comptime![gated] {
+                let z = f32::cast_from(ahead.z[i]);
+                grad *= z * sigmoid(z, plan.ptx);
+            }
+            to[t * plan.channels + place.column] = select(t < tokens && place.active, grad, f32::new(0.0));
+        }
     }
 }

@@ -1,0 +1,133 @@
+//! What the spans of the backward pass hand to each other, where there are several: each from a zero gradient behind it,
+//! then from span to span, last to first.
+
+use super::plan::Plan;
+use super::tile::{Ahead, Line, Lines, Tile, decay, fill_grads, place, rates};
+use cubecl::prelude::*;
+
+/// What a span hands back from a zero gradient behind it, written as that behind the span before; the sum of its deltas.
+#[cube(launch_unchecked, address_type = "dynamic")]
+pub(crate) fn span_grad<F: Float, N: Size>(
+    u: &Tensor<F>,
+    delta: &Tensor<F>,
+    a: &Tensor<f32>,
+    b: &Tensor<Vector<F, N>>,
+    c: &Tensor<Vector<F, N>>,
+    delta_bias: &Tensor<f32>,
+    grad_y: &Tensor<F>,
+    z: ComptimeOption<&Tensor<F>>,
+    steps: ComptimeOption<&Tensor<i32>>,
+    // [batch, n_spans, d_inner, d_state]: every span but the first writes the slot before its own.
+    carries: &mut Tensor<f32>,
+    // [batch, n_spans, d_inner, 2]: the sum of delta, and 0 if a reset cut the span, else 1.
+    sums: &mut Tensor<f32>,
+    n_orders: usize,
+    segment: usize,
+    span: usize,
+    #[comptime] plan: Plan,
+    #[define(F)] _dtype: ElemType,
+) {
+    let d_inner = delta.shape(2);
+    let length = delta.shape(1);
+    let n_spans = carries.shape(1);
+    let place = place(d_inner, n_spans, b.shape(2), n_orders, segment, plan);
+    // The grid may be larger than the work; a whole cube leaves then.
+    if place.batch >= delta.shape(0) || place.span == 0 {
+        terminate!();
+    }
+    let start = place.span * span;
+    let end = (start + span).min(length);
+    let bias = delta_bias[place.channel];
+    let rates = rates(a, &place, plan);
+    let pairs = comptime![plan.states / 2];
+    let mut carry = Array::<f32>::new(plan.states);
+    #[unroll(plan.unroll)]
+    for j in 0..plan.states {
+        carry[j] = f32::new(0.0);
+    }
+    let mut sum = f32::new(0.0);
+    let mut alive = f32::new(1.0);
+
+    let mut tile = Tile::new(plan);
+    let mut g = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.channels]);
+    let mut ahead = Ahead::<F, N>::new(plan);
+    let used = (end - start).div_ceil(plan.tile);
+    let last = start + (used - 1) * plan.tile;
+    let lines = Lines::new(u, delta, b, c, &z, &place);
+    let of_grad = Line::of_channel(grad_y, &place);
+    ahead.read(u, delta, b, c, &z, &steps, &place, &lines, last, end, plan);
+    ahead.read_grad(grad_y, &steps, &place, &of_grad, last, end, plan);
+    for back in 0..used {
+        let first = start + (used - 1 - back) * plan.tile;
+        tile.fill::<F, N>(&ahead, bias, &place, end - first, plan);
+        fill_grads::<F, N>(&mut g, &ahead, &place, end - first, z.is_some(), plan);
+        sync_cube();
+        let next = first.max(start + plan.tile) - plan.tile;
+        ahead.read(u, delta, b, c, &z, &steps, &place, &lines, next, end, plan);
+        ahead.read_grad(grad_y, &steps, &place, &of_grad, next, end, plan);
+        #[unroll(plan.unroll)]
+        for i in 0..plan.tile {
+            let t = plan.tile - 1 - i;
+            let delta_t = tile.token(t, &place, plan).delta;
+            let g_t = g[t * plan.channels + place.column];
+            let keep = tile.keep[t];
+            #[unroll]
+            for q in 0..pairs {
+                let pair = tile.pair(t, q, &place, plan);
+                #[unroll]
+                for k in 0..2usize {
+                    let j = comptime![q * 2 + k];
+                    let grad = fma(pair.extract(comptime![k + 2]), g_t, carry[j]);
+                    carry[j] = decay(delta_t, rates[j], plan) * keep * grad;
+                }
+            }
+            sum += delta_t;
+            alive *= keep;
+        }
+        sync_cube();
+    }
+
+    if place.active {
+        let slot = (place.batch * n_spans + place.span) * d_inner + place.channel;
+        #[unroll(plan.unroll)]
+        for j in 0..plan.states {
+            let n = place.part * plan.states + j;
+            if n < plan.d_state {
+                carries[(slot - d_inner) * plan.d_state + n] = carry[j];
+            }
+        }
+        if place.part == 0 {
+            sums[slot * 2] = sum;
+            sums[slot * 2 + 1] = alive;
+        }
+    }
+}
+
+/// Turns what spans hand back from zero into what truly reaches every span's end.
+#[cube(launch_unchecked, address_type = "dynamic")]
+pub(crate) fn grad_passing(
+    a: &Tensor<f32>,
+    sums: &Tensor<f32>,
+    grad_final_state: &Tensor<f32>,
+    carries: &mut Tensor<f32>,
+) {
+    let n_spans = carries.shape(1);
+    let d_inner = carries.shape(2);
+    let d_state = carries.shape(3);
+    let row = d_inner * d_state;
+    if ABSOLUTE_POS >= carries.shape(0) * row {
+        terminate!();
+    }
+    let within = ABSOLUTE_POS % row;
+    let first = ABSOLUTE_POS / row * n_spans;
+    let a_n = a[within];
+    let mut carry = grad_final_state[ABSOLUTE_POS];
+    carries[(first + n_spans - 1) * row + within] = carry;
+    for i in 1..n_spans {
+        let s = n_spans - i;
+        let after = ((first + s) * d_inner + within / d_state) * 2;
+        let slot = (first + s - 1) * row + within;
+        carry = (a_n * sums[after]).exp() * sums[after + 1] * carry + carries[slot];
+        carries[slot] = carry;
+    }
+}
