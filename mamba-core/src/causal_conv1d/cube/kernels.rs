@@ -189,6 +189,7 @@ impl<F: Float, N: Size> Ahead<F, N> {
     }
 
     /// Asks for the steps from `first` on. Behind the last, `end - 1`, it reads that.
+    #[allow(clippy::too_many_arguments, reason = "what is read, and where and when")]
     fn read(
         &mut self,
         x: &Tensor<Vector<F, N>>,

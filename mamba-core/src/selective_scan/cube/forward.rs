@@ -8,6 +8,8 @@
 //! launches, so that spans run side by side: every span from a zero state ([`span_state`]), the states passed from span
 //! to span ([`state_passing`]), every span again from its true state ([`scan`]).
 
+#![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
+
 use super::plan::Plan;
 use super::tile::{Ahead, Line, Lines, Tile, place, rates, saved_at};
 use crate::cube::{sigmoid, step_at};
