@@ -16,8 +16,10 @@ fn the_published_models_have_their_parameter_counts() {
         assert_eq!(MambaLmConfig::new(50277, d_model, n_layer).num_params(), expected);
     }
     // Parameters are drawn when they are first used, so that this allocates little.
-    let model = MambaLmConfig::new(50277, 768, 24).init(&crate::device());
+    let device = crate::device();
+    let model = MambaLmConfig::new(50277, 768, 24).init(&device);
     assert_eq!(model.num_params(), 129_135_360);
+    crate::finish(&device);
 }
 
 #[test]
@@ -32,6 +34,7 @@ fn a_model_has_as_many_parameters_as_its_configuration_says() {
     ] {
         assert_eq!(config.init(&device).num_params(), config.num_params(), "{config}");
     }
+    crate::finish(&device);
 }
 
 #[test]

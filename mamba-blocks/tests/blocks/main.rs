@@ -33,6 +33,12 @@ fn device() -> Device {
     }
 }
 
+/// Waits for the device, in a test that reads nothing from it: software Vulkan may crash a process that ends while it
+/// still computes.
+fn finish(device: &Device) {
+    device.sync().expect("the device works");
+}
+
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
 }
