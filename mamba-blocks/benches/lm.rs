@@ -83,10 +83,9 @@ fn language_model(criterion: &mut Criterion) {
     println!("{} MB of weights", lm.num_params() * dtype.size() / 1_000_000);
     for batch in if on_gpu { vec![1, 64] } else { vec![1] } {
         let token = tokens(batch, 1, &device).squeeze_dim::<1>(1);
-        let mut state = Some(lm.init_state(batch, &device));
+        let mut decoder = lm.decoder(&lm.init_state(batch, &device));
         bench(criterion, (name, dtype, "decode"), format!("batch {batch}"), batch, &device, || {
-            let (_logits, next) = lm.step(token.clone(), state.take().expect("the last step left a state"));
-            state = Some(next);
+            drop(decoder.step(token.clone()));
         });
     }
 

@@ -39,7 +39,7 @@ mod projection;
 
 pub use block::{MambaBlock, MambaBlockConfig};
 pub use error::{ConfigError, GenerationError};
-pub use lm::{GenerationConfig, LmState, MambaLm, MambaLmConfig, Sampling};
+pub use lm::{Decoder, GenerationConfig, LmState, MambaLm, MambaLmConfig, Sampling};
 pub use mamba::{DtInit, Mamba, MambaConfig, MambaOptions, MambaState};
 // What the options of a mixer are made of.
 pub use mamba_core::{Direction, OrderError, ScanOrder};

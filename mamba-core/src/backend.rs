@@ -39,6 +39,17 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
     }
 }
 
+/// Whether `device` can record launches once and replay them together, as [`burn::tensor::capture`] does.
+///
+/// Those are CUDA's devices.
+pub fn records_graphs(device: &Device) -> bool {
+    match device.clone().inner().as_dispatch() {
+        #[cfg(feature = "cuda")]
+        DispatchDevice::Cube(burn_cubecl::CubeDevice::Cuda(_)) => true,
+        _ => false,
+    }
+}
+
 /// The second output of a node whose first is `y`.
 ///
 /// Burn's autodiff nodes have one output. The final state gets a node of its own behind that of `y`: it runs first in

@@ -40,35 +40,78 @@ pub(crate) fn step_at(
     }
 }
 
-/// Whether kernels for this device may hold inline PTX: of all devices only those that CUDA C++ is compiled for have
-/// asynchronous copies.
-pub(crate) fn takes_ptx(client: &Client) -> bool {
-    client.features().copy_async
+/// How a kernel computes exponentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Math {
+    /// By inline PTX: one instruction, good to two units in the last place, where the CUDA library takes eight.
+    Ptx,
+    /// As the device does.
+    Native,
+    /// By arithmetic. What software Vulkan offers is coarse, and its error grows along a sequence.
+    Soft,
 }
 
-/// What [`exp`] multiplies its argument by: `exp(x) = exp_scaled(x * exp_scale())`.
-pub(crate) const fn exp_scale(ptx: bool) -> f32 {
-    if ptx { std::f32::consts::LOG2_E } else { 1.0 }
-}
-
-/// `exp(x)`, given `x` times [`exp_scale`].
-///
-/// In PTX one instruction, good to two units in the last place, where the CUDA library takes eight.
-#[cube]
-pub(crate) fn exp_scaled(x: f32, #[comptime] ptx: bool) -> f32 {
-    if comptime![ptx] {
-        let y: f32;
-        gpu_asm!("ex2.approx.ftz.f32 {y}, {x};", y = out(_) y, x = in(_) x, options(pure, nomem));
-        y
-    } else {
-        x.exp()
+impl Math {
+    /// For the device of `client`.
+    pub(crate) fn of(client: &Client) -> Self {
+        // Of all devices only those that CUDA C++ is compiled for have asynchronous copies.
+        if client.features().copy_async {
+            Self::Ptx
+        } else if is_software(client) {
+            Self::Soft
+        } else {
+            Self::Native
+        }
     }
+
+    /// What [`exp`] multiplies its argument by: `exp(x) = exp_scaled(x * scale)`.
+    pub(crate) const fn exp_scale(self) -> f32 {
+        match self {
+            Self::Ptx => std::f32::consts::LOG2_E,
+            Self::Native | Self::Soft => 1.0,
+        }
+    }
+}
+
+/// Whether the device is a CPU: no GPU has planes as narrow.
+pub(crate) fn is_software(client: &Client) -> bool {
+    client.properties().hardware.plane_size_max <= 8
+}
+
+/// `exp(x)`, given `x` times [`Math::exp_scale`].
+#[cube]
+pub(crate) fn exp_scaled(x: f32, #[comptime] math: Math) -> f32 {
+    match math {
+        Math::Ptx => {
+            let y: f32;
+            gpu_asm!("ex2.approx.ftz.f32 {y}, {x};", y = out(_) y, x = in(_) x, options(pure, nomem));
+            y
+        }
+        Math::Native => x.exp(),
+        Math::Soft => soft_exp(x),
+    }
+}
+
+/// `exp(x) = 2^n exp(r)` with the nearest whole `n`, and a polynomial for `|r| <= ln(2) / 2`.
+#[cube]
+fn soft_exp(x: f32) -> f32 {
+    // Beyond these it is zero or infinite.
+    let x = x.max(-104.0).min(104.0);
+    let n = (x * std::f32::consts::LOG2_E).round().max(-127.0).min(128.0);
+    // ln(2) in two parts, of which the first has so few digits that its product is exact.
+    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    let exp_r = 1.0
+        + r * (1.0
+            + r * (0.5
+                + r * (0.166_666_67
+                    + r * (0.041_666_67 + r * (0.008_333_334 + r * (0.001_388_889 + r * 0.000_198_412_7))))));
+    exp_r * f32::reinterpret((i32::cast_from(n) + 127) << 23)
 }
 
 /// `1 / x` for an `x` that is neither zero nor huge.
 #[cube]
-fn reciprocal(x: f32, #[comptime] ptx: bool) -> f32 {
-    if comptime![ptx] {
+fn reciprocal(x: f32, #[comptime] math: Math) -> f32 {
+    if comptime![math == Math::Ptx] {
         let y: f32;
         gpu_asm!("rcp.approx.ftz.f32 {y}, {x};", y = out(_) y, x = in(_) x, options(pure, nomem));
         y
@@ -79,10 +122,21 @@ fn reciprocal(x: f32, #[comptime] ptx: bool) -> f32 {
 
 /// `1 / (1 + exp(-x))` without overflow.
 #[cube]
-pub(crate) fn sigmoid(x: f32, #[comptime] ptx: bool) -> f32 {
-    let e = exp_scaled(-x.abs() * comptime![exp_scale(ptx)], ptx);
-    let small = e * reciprocal(1.0 + e, ptx);
+pub(crate) fn sigmoid(x: f32, #[comptime] math: Math) -> f32 {
+    let e = exp_scaled(-x.abs() * comptime![math.exp_scale()], math);
+    let small = e * reciprocal(1.0 + e, math);
     select(x < 0.0, small, 1.0 - small)
+}
+
+/// [`sigmoid`] of every lane.
+#[cube]
+pub(crate) fn sigmoids<N: Size>(x: Vector<f32, N>, #[comptime] lanes: usize, #[comptime] math: Math) -> Vector<f32, N> {
+    let mut y = Vector::<f32, N>::new(0.0);
+    #[unroll]
+    for lane in 0..lanes {
+        y.insert(lane, sigmoid(x.extract(lane), math));
+    }
+    y
 }
 
 /// `ln(1 + exp(x))`, the identity above 20 as in the original.
@@ -90,9 +144,9 @@ pub(crate) fn sigmoid(x: f32, #[comptime] ptx: bool) -> f32 {
 /// `ln(1 + y) = 2 atanh(y / (2 + y))` as a series keeps the relative accuracy for small results, which a logarithm
 /// near one does not have in every shading language.
 #[cube]
-pub(crate) fn softplus(x: f32, #[comptime] ptx: bool) -> f32 {
-    let y = exp_scaled(-x.abs() * comptime![exp_scale(ptx)], ptx);
-    let s = y * reciprocal(2.0 + y, ptx);
+pub(crate) fn softplus(x: f32, #[comptime] math: Math) -> f32 {
+    let y = exp_scaled(-x.abs() * comptime![math.exp_scale()], math);
+    let s = y * reciprocal(2.0 + y, math);
     let q = s * s;
     let series = 1.0
         + q * (0.333_333_34

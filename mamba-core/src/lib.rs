@@ -36,6 +36,7 @@ pub mod selective_scan;
 pub mod selective_state_update;
 
 pub use add_rms_norm::{AddRmsNormOutput, add_rms_norm};
+pub use backend::records_graphs;
 pub use causal_conv1d::{CausalConv1dOptions, CausalConv1dOutput, causal_conv1d, causal_conv1d_step};
 #[cfg(feature = "cube")]
 pub use launches::launches;

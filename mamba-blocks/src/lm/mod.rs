@@ -1,10 +1,12 @@
 //! A language model of Mamba blocks (Gu & Dao 2023, section 4.2).
 
 mod config;
+mod decoder;
 mod generate;
 mod sampling;
 
 pub use config::MambaLmConfig;
+pub use decoder::Decoder;
 pub use generate::GenerationConfig;
 pub use sampling::Sampling;
 

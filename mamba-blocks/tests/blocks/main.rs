@@ -1,6 +1,7 @@
 //! Behaviour of the layers and the language model, on the device that `MAMBA_TEST_DEVICE` names.
 
 mod configs;
+mod decoder;
 mod exactness;
 mod generation;
 mod golden;

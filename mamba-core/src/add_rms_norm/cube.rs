@@ -1,7 +1,7 @@
 //! CubeCL. A cube owns a token.
 
 use super::backend::{AddRmsNormBackend, Residual};
-use crate::cube::{address_type, empty};
+use crate::cube::{address_type, empty, is_software};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{DType, TensorMetadata};
@@ -99,7 +99,7 @@ impl AddRmsNormBackend for CubeBackend {
         let hardware = &client.properties().hardware;
         let most = (hardware.max_units_per_cube as usize).min(256);
         let units = 1 << most.min(d_model.next_power_of_two()).ilog2();
-        let plan = Plan { d_model, units, columns: d_model.div_ceil(units), unroll: hardware.plane_size_max > 8 };
+        let plan = Plan { d_model, units, columns: d_model.div_ceil(units), unroll: !is_software(&client) };
         let dtypes = [hidden.dtype, residual.as_ref().map_or(DType::F32, |residual| residual.dtype), gamma.dtype];
         let dim = CubeDim::new_1d(units as u32);
         // SAFETY: every index is below the shapes, which the caller checked.

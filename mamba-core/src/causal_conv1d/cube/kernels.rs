@@ -3,7 +3,7 @@
 
 #![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
 
-use crate::cube::{Step, sigmoid, step_at};
+use crate::cube::{Math, Step, sigmoids, step_at};
 use cubecl::prelude::*;
 
 /// What the kernels are compiled for.
@@ -18,8 +18,7 @@ pub(crate) struct Plan {
     pub ahead: usize,
     pub silu: bool,
     pub reverse: bool,
-    /// Whether the kernel may hold inline PTX.
-    pub ptx: bool,
+    pub math: Math,
 }
 
 impl Plan {
@@ -99,17 +98,6 @@ fn biases<N: Size>(bias: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) ->
         biases.insert(lane, bias[place.channel + lane]);
     }
     biases
-}
-
-/// [`sigmoid`] of every channel.
-#[cube]
-fn sigmoids<N: Size>(x: Vector<f32, N>, #[comptime] plan: Plan) -> Vector<f32, N> {
-    let mut y = Vector::<f32, N>::new(0.0);
-    #[unroll]
-    for lane in 0..plan.channels {
-        y.insert(lane, sigmoid(x.extract(lane), plan.ptx));
-    }
-    y
 }
 
 /// Forgets the window unless `keep` is 1, and takes in `value` at its end.
@@ -266,7 +254,7 @@ pub(crate) fn conv<F: Float, N: Size>(
                 slide(&mut window, Vector::cast_from(now.values[i]), Vector::new(now.keeps[i]), plan);
                 let mut out = convolve(&window, &taps, bias, plan);
                 if comptime![plan.silu] {
-                    out *= sigmoids(out, plan);
+                    out *= sigmoids(out, plan.channels, plan.math);
                 }
                 let to = (place.batch * length + now.tokens[i]) * channels + place.channel;
                 y[to / plan.channels] = Vector::cast_from(out);
@@ -371,7 +359,7 @@ pub(crate) fn conv_backward<F: Float, N: Size>(
                 let mut g = Vector::<f32, N>::cast_from(grads_now.values[i]);
                 if comptime![plan.silu] {
                     let pre = convolve(&window, &taps, bias, plan);
-                    let gate = sigmoids(pre, plan);
+                    let gate = sigmoids(pre, plan.channels, plan.math);
                     g *= gate * (Vector::new(1.0) + pre * (Vector::new(1.0) - gate));
                 }
                 let own = g * Vector::new(select(s < owned_to, f32::new(1.0), f32::new(0.0)));

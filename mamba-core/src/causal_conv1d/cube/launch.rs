@@ -2,7 +2,7 @@
 
 use super::kernels::{Plan, conv, conv_backward};
 use crate::causal_conv1d::backend::{CausalConv1dBackend, ConvConfig, ConvGrads, ConvInputs};
-use crate::cube::{address_type, empty, rows, small_cubes, steps_i32, sum_of_params, takes_ptx, vector_size};
+use crate::cube::{Math, address_type, empty, rows, small_cubes, steps_i32, sum_of_params, vector_size};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{DType, TensorMetadata};
@@ -51,7 +51,7 @@ impl Prepared {
         let ConvConfig { silu, reverse, chunk } = config;
         let tensors = [&[&self.x, &self.initial_state], others].concat();
         let channels = vector_size(&tensors, channels / self.n_orders).min(most);
-        Plan { width, chunk, channels, ahead: AHEAD, silu, reverse, ptx: takes_ptx(&self.x.client) }
+        Plan { width, chunk, channels, ahead: AHEAD, silu, reverse, math: Math::of(&self.x.client) }
     }
 }
 

@@ -7,24 +7,26 @@
 //! Those of b and c are sums over channels: the cube's own here, of all cubes in [`sum_blocks`].
 
 use super::plan::Plan;
-use super::tile::{Ahead, Line, Lines, Place, Tile, decay, fill_grads, place, rates, saved_at};
-use crate::cube::{exp_scale, sigmoid, step_at};
+use super::tile::{
+    Ahead, Line, Lines, Place, Tile, decay, fill_grads, of_channels, of_states, place, put_states, rates, saved_at,
+};
+use crate::cube::{sigmoid, sigmoids, step_at};
 use cubecl::prelude::*;
 
 /// What a unit needs again of the tokens that it has brought in, when their gradients are complete.
 #[derive(CubeType)]
-struct Own {
-    u: Array<f32>,
+struct Own<C: Size> {
+    u: Array<Vector<f32, C>>,
     /// Delta after the bias.
-    pre: Array<f32>,
-    z: Array<f32>,
-    grad: Array<f32>,
+    pre: Array<Vector<f32, C>>,
+    z: Array<Vector<f32, C>>,
+    grad: Array<Vector<f32, C>>,
 }
 
 #[cube]
-impl Own {
-    fn new(#[comptime] plan: Plan) -> Own {
-        Own {
+impl<C: Size> Own<C> {
+    fn new(#[comptime] plan: Plan) -> Own<C> {
+        Own::<C> {
             u: Array::new(plan.tokens_of_unit()),
             pre: Array::new(plan.tokens_of_unit()),
             z: Array::new(plan.tokens_of_unit()),
@@ -32,22 +34,22 @@ impl Own {
         }
     }
 
-    fn take<F: Float, N: Size>(&mut self, ahead: &Ahead<F, N>, bias: f32, #[comptime] plan: Plan) {
+    fn take<F: Float, N: Size>(&mut self, ahead: &Ahead<F, N, C>, bias: Vector<f32, C>, #[comptime] plan: Plan) {
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
-            self.u[i] = f32::cast_from(ahead.u[i]);
-            self.pre[i] = f32::cast_from(ahead.delta[i]) + bias;
-            self.z[i] = f32::cast_from(ahead.z[i]);
-            self.grad[i] = f32::cast_from(ahead.grad[i]);
+            self.u[i] = Vector::cast_from(ahead.u[i]);
+            self.pre[i] = Vector::cast_from(ahead.delta[i]) + bias;
+            self.z[i] = Vector::cast_from(ahead.z[i]);
+            self.grad[i] = Vector::cast_from(ahead.grad[i]);
         }
     }
 }
 
 /// The state that was saved before the chunk that starts with token `first`.
 #[cube]
-fn read_state(
-    to: &mut Array<f32>,
-    chunk_states: &Tensor<f32>,
+fn read_state<C: Size>(
+    to: &mut Array<Vector<f32, C>>,
+    chunk_states: &Tensor<Vector<f32, C>>,
     length: usize,
     d_inner: usize,
     place: &Place,
@@ -57,37 +59,122 @@ fn read_state(
     let at = saved_at(length, d_inner, place, first, plan);
     #[unroll(plan.unroll)]
     for j in 0..plan.states {
-        to[j] = f32::new(0.0);
+        to[j] = Vector::new(0.0);
         if place.part * plan.states + j < plan.d_state {
-            to[j] = chunk_states[at + j * d_inner];
+            to[j] = chunk_states[at.at(j)];
         }
+    }
+}
+
+/// Copies a unit's states, those of `from` from state `from_start` on, to `to` from `to_start` on.
+#[cube]
+fn copy_states<C: Size>(
+    to: &mut Array<Vector<f32, C>>,
+    to_start: usize,
+    from: &Array<Vector<f32, C>>,
+    from_start: usize,
+    #[comptime] plan: Plan,
+) {
+    #[unroll(plan.unroll)]
+    for j in 0..plan.states {
+        to[to_start + j] = from[from_start + j];
+    }
+}
+
+/// The sum of a unit's channels.
+#[cube]
+fn sum_of_channels<C: Size>(x: Vector<f32, C>, #[comptime] plan: Plan) -> f32 {
+    let mut sum = x.extract(0usize);
+    #[unroll]
+    for lane in 1..plan.wide {
+        sum += x.extract(lane);
+    }
+    sum
+}
+
+/// What the backward walk carries from token to token.
+#[derive(CubeType)]
+struct Walk<C: Size> {
+    /// The gradient of the unit's states behind the token.
+    carry: Array<Vector<f32, C>>,
+    grad_a: Array<Vector<f32, C>>,
+    grad_d: Vector<f32, C>,
+    grad_bias: Vector<f32, C>,
+}
+
+/// What the units of a cube add up, in shared memory.
+#[derive(CubeType)]
+struct Sums<C: Size> {
+    /// `[summed, split, lanes]`, over the units of a channel: `<G, b>`
+    gb: Shared<[Vector<f32, C>]>,
+    /// `<G, exp(delta a) h a>`
+    ga: Shared<[Vector<f32, C>]>,
+    /// `<c, h>`
+    y: Shared<[Vector<f32, C>]>,
+    /// `[summed, 2, padded states, lanes + 1]`, over channels: the gradients of b and c
+    bc: Shared<[f32]>,
+}
+
+#[cube]
+impl<C: Size> Sums<C> {
+    fn new(#[comptime] plan: Plan) -> Sums<C> {
+        Sums::<C> {
+            gb: Shared::new_slice(comptime![plan.summed * plan.units()]),
+            ga: Shared::new_slice(comptime![plan.summed * plan.units()]),
+            y: Shared::new_slice(comptime![plan.summed * plan.units()]),
+            bc: Shared::new_slice(comptime![plan.sums() * (plan.lanes() + 1)]),
+        }
+    }
+
+    /// The sum `index` over channels, in four strands: one would wait for every addition.
+    fn over_channels(&self, index: usize, #[comptime] plan: Plan) -> f32 {
+        let strands = comptime![plan.lanes().min(4)];
+        let row = index * comptime![plan.lanes() + 1];
+        let mut sums = Array::<f32>::new(strands);
+        #[unroll]
+        for strand in 0..strands {
+            sums[strand] = self.bc[row + strand];
+        }
+        #[unroll(plan.unroll)]
+        for i in 1..comptime![plan.lanes() / strands] {
+            #[unroll]
+            for strand in 0..strands {
+                sums[strand] += self.bc[row + i * strands + strand];
+            }
+        }
+        let mut sum = sums[0];
+        #[unroll]
+        for strand in 1..strands {
+            sum += sums[strand];
+        }
+        sum
     }
 }
 
 /// All gradients of a span.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn scan_backward<F: Float, N: Size>(
-    u: &Tensor<F>,
-    delta: &Tensor<F>,
+pub(crate) fn scan_backward<F: Float, N: Size, C: Size, Q: Size>(
+    u: &Tensor<Vector<F, C>>,
+    delta: &Tensor<Vector<F, C>>,
     a: &Tensor<f32>,
     b: &Tensor<Vector<F, N>>,
     c: &Tensor<Vector<F, N>>,
     d: &Tensor<f32>,
     delta_bias: &Tensor<f32>,
     // [batch, n_chunks, d_state, d_inner]
-    chunk_states: &Tensor<f32>,
+    chunk_states: &Tensor<Vector<f32, C>>,
     // [batch, n_spans, d_inner, d_state]: the gradients of the states behind the spans
     carries: &Tensor<f32>,
-    grad_y: &Tensor<F>,
-    z: ComptimeOption<&Tensor<F>>,
+    grad_y: &Tensor<Vector<F, C>>,
+    z: ComptimeOption<&Tensor<Vector<F, C>>>,
     steps: ComptimeOption<&Tensor<i32>>,
-    grad_u: &mut Tensor<F>,
-    grad_delta: &mut Tensor<F>,
-    mut grad_z: ComptimeOption<&mut Tensor<F>>,
+    grad_u: &mut Tensor<Vector<F, C>>,
+    grad_delta: &mut Tensor<Vector<F, C>>,
+    mut grad_z: ComptimeOption<&mut Tensor<Vector<F, C>>>,
     // [batch, length, n_groups, blocks, 2, d_state]: those of b and c, by cube
     grad_bc: &mut Tensor<f32>,
     // [batch * n_spans, d_state + 2, d_inner]: those of a, d and delta_bias, by span
-    grad_params: &mut Tensor<f32>,
+    grad_params: &mut Tensor<Vector<f32, C>>,
     grad_initial_state: &mut Tensor<f32>,
     n_orders: usize,
     segment: usize,
@@ -107,247 +194,273 @@ pub(crate) fn scan_backward<F: Float, N: Size>(
     let block = CUBE_POS % blocks;
     let start = place.span * span;
     let end = (start + span).min(length);
-    let bias = delta_bias[place.channel];
-    let skip = d[place.channel];
-    let rates = rates(a, &place, plan);
-    let pairs = comptime![plan.states / 2];
-    let slot = (place.batch * n_spans + place.span) * d_inner + place.channel;
-    let mut carry = Array::<f32>::new(plan.states);
-    let mut grad_a = Array::<f32>::new(plan.states);
+    let bias = of_channels::<C>(delta_bias, &place, plan);
+    let skip = of_channels::<C>(d, &place, plan);
+    let rates = rates::<C>(a, &place, plan);
+    let mut walk = Walk::<C> {
+        carry: of_states::<C>(carries, (place.batch * n_spans + place.span) * d_inner, &place, plan),
+        grad_a: Array::new(plan.states),
+        grad_d: Vector::new(0.0),
+        grad_bias: Vector::new(0.0),
+    };
     #[unroll(plan.unroll)]
     for j in 0..plan.states {
-        let n = place.part * plan.states + j;
-        carry[j] = f32::new(0.0);
-        grad_a[j] = f32::new(0.0);
-        if n < plan.d_state {
-            carry[j] = carries[slot * plan.d_state + n];
-        }
+        walk.grad_a[j] = Vector::new(0.0);
     }
-    let mut grad_d = f32::new(0.0);
-    let mut grad_bias = f32::new(0.0);
 
     let resets = steps.is_some();
     let gated = z.is_some();
-    let mut tile = Tile::new(plan);
-    let mut g = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.channels]);
-    // [summed, split, channels]: what the units of a channel add up: <G, b>, <G, exp(delta a) h a>, <c, h>
-    let mut sums_gb = Shared::<[f32]>::new_slice(comptime![plan.summed * plan.units()]);
-    let mut sums_ga = Shared::<[f32]>::new_slice(comptime![plan.summed * plan.units()]);
-    let mut sums_y = Shared::<[f32]>::new_slice(comptime![plan.summed * plan.units()]);
-    // [sums, channels + 1]: what the channels add up
-    let row = comptime![plan.channels + 1];
-    let mut sums_bc = Shared::<[f32]>::new_slice(comptime![plan.sums() * row]);
-    let mut ahead = Ahead::<F, N>::new(plan);
-    let mut own = Own::new(plan);
-    // What is written lies without gaps.
-    let out = Line { start: place.batch * length * d_inner + place.channel, stride: d_inner };
+    let mut tile = Tile::<C, Q>::new(plan);
+    let mut g = Shared::<[Vector<f32, C>]>::new_slice(comptime![plan.tile * plan.lanes()]);
+    let mut sums = Sums::<C>::new(plan);
+    let mut ahead = Ahead::<F, N, C>::new(plan);
+    let mut own = Own::<C>::new(plan);
+    let out = Line::packed(length, d_inner, &place, plan);
     let of_token = blocks * comptime![2 * plan.d_state];
     let of_sums = Line {
         start: (place.batch * length * n_groups + place.group) * of_token + block * comptime![2 * plan.d_state],
         stride: n_groups * of_token,
     };
-    // The state before every tile of a chunk, and before and after every token of a tile.
-    let mut entries = Array::<f32>::new(comptime![plan.tiles_of_chunk() * plan.states]);
-    let mut h = Array::<f32>::new(comptime![(plan.tile + 1) * plan.states]);
+    // The state before every tile of a chunk, before every window of a tile, before and after every token of a window.
+    let mut entries = Array::<Vector<f32, C>>::new(comptime![plan.tiles_of_chunk() * plan.states]);
+    let mut before = Array::<Vector<f32, C>>::new(comptime![plan.windows() * plan.states]);
+    let mut h = Array::<Vector<f32, C>>::new(comptime![(plan.window + 1) * plan.states]);
+    let mut running = Array::<Vector<f32, C>>::new(plan.states);
 
     let used = (end - start).div_ceil(plan.tile);
     let last = start + (used - 1) * plan.tile;
-    let lines = Lines::new(u, delta, b, c, &z, &place);
-    let of_grad = Line::of_channel(grad_y, &place);
+    let lines = Lines::new(u, delta, b, c, &z, &place, plan);
+    let of_grad = Line::of_channels(grad_y, &place, plan);
     ahead.read(u, delta, b, c, &z, &steps, &place, &lines, last, end, plan);
     ahead.read_grad(grad_y, &steps, &place, &of_grad, last, end, plan);
     for back in 0..used {
         let first = start + (used - 1 - back) * plan.tile;
         if comptime![plan.tiles_of_chunk() == 1] {
-            read_state(&mut h, chunk_states, length, d_inner, &place, first, plan);
+            read_state(&mut running, chunk_states, length, d_inner, &place, first, plan);
         } else {
             let in_chunk = (used - 1 - back) % plan.tiles_of_chunk();
             if back == 0 || in_chunk == comptime![plan.tiles_of_chunk() - 1] {
                 // From the state before the chunk to those before its other tiles.
                 let chunk_start = first - in_chunk * plan.tile;
-                let mut early = Ahead::<F, N>::new(plan);
-                read_state(&mut h, chunk_states, length, d_inner, &place, chunk_start, plan);
-                #[unroll(plan.unroll)]
-                for j in 0..plan.states {
-                    entries[j] = h[j];
-                }
+                let mut early = Ahead::<F, N, C>::new(plan);
+                read_state(&mut running, chunk_states, length, d_inner, &place, chunk_start, plan);
+                copy_states(&mut entries, 0usize, &running, 0usize, plan);
                 for i in 0..in_chunk {
-                    let none = ComptimeOption::<&Tensor<F>>::new_None();
+                    let none = ComptimeOption::<&Tensor<Vector<F, C>>>::new_None();
                     early.read(u, delta, b, b, &none, &steps, &place, &lines, chunk_start + i * plan.tile, end, plan);
-                    tile.fill::<F, N>(&early, bias, &place, plan.tile, plan);
+                    tile.fill(&early, bias, &place, plan.tile, plan);
                     sync_cube();
                     #[unroll(plan.unroll)]
                     for t in 0..plan.tile {
-                        tile.advance(&mut h, &rates, t, &place, resets, plan);
+                        tile.advance(&mut running, &rates, t, &place, resets, plan);
                     }
-                    #[unroll(plan.unroll)]
-                    for j in 0..plan.states {
-                        entries[(i + 1) * plan.states + j] = h[j];
-                    }
+                    copy_states(&mut entries, (i + 1) * plan.states, &running, 0usize, plan);
                     sync_cube();
                 }
             }
-            #[unroll(plan.unroll)]
-            for j in 0..plan.states {
-                h[j] = entries[in_chunk * plan.states + j];
-            }
+            copy_states(&mut running, 0usize, &entries, in_chunk * plan.states, plan);
         }
-        tile.fill::<F, N>(&ahead, bias, &place, end - first, plan);
-        fill_grads::<F, N>(&mut g, &ahead, &place, end - first, gated, plan);
-        own.take::<F, N>(&ahead, bias, plan);
+        tile.fill(&ahead, bias, &place, end - first, plan);
+        fill_grads(&mut g, &ahead, &place, end - first, gated, plan);
+        own.take(&ahead, bias, plan);
         sync_cube();
         let next = first.max(start + plan.tile) - plan.tile;
         ahead.read(u, delta, b, c, &z, &steps, &place, &lines, next, end, plan);
         ahead.read_grad(grad_y, &steps, &place, &of_grad, next, end, plan);
 
+        copy_states(&mut before, 0usize, &running, 0usize, plan);
         #[unroll(plan.unroll)]
-        for t in 0..plan.tile {
-            let token = tile.token(t, &place, plan);
-            #[unroll]
-            for q in 0..pairs {
-                let pair = tile.pair(t, q, &place, plan);
-                #[unroll]
-                for i in 0..2usize {
-                    let at = t * plan.states + comptime![q * 2 + i];
-                    let mut kept = decay(token.delta, rates[comptime![q * 2 + i]], plan);
-                    if comptime![resets] {
-                        kept *= tile.keep[t];
-                    }
-                    h[at + plan.states] = fma(kept, h[at], token.x * pair.extract(i));
-                }
+        for w in 1..plan.windows() {
+            #[unroll(plan.unroll)]
+            for i in 0..plan.window {
+                tile.advance(&mut running, &rates, (w - 1) * plan.window + i, &place, resets, plan);
             }
+            copy_states(&mut before, w * plan.states, &running, 0usize, plan);
         }
-
         #[unroll(plan.unroll)]
-        for step_back in 0..comptime![plan.tile / plan.summed] {
-            let low = plan.tile - (step_back + 1) * plan.summed;
+        for window_back in 0..plan.windows() {
+            let w = plan.windows() - 1 - window_back;
+            copy_states(&mut running, 0usize, &before, w * plan.states, plan);
+            copy_states(&mut h, 0usize, &running, 0usize, plan);
             #[unroll(plan.unroll)]
-            for token_back in 0..plan.summed {
-                let s = plan.summed - 1 - token_back;
-                let t = low + s;
-                let token = tile.token(t, &place, plan);
-                let g_t = g[t * plan.channels + place.column];
-                let mut gb = f32::new(0.0);
-                let mut ga = f32::new(0.0);
-                let mut y = f32::new(0.0);
-                #[unroll]
-                for q in 0..pairs {
-                    let pair = tile.pair(t, q, &place, plan);
-                    #[unroll]
-                    for i in 0..2usize {
-                        let j = comptime![q * 2 + i];
-                        let c_t = pair.extract(comptime![i + 2]);
-                        let at = t * plan.states + j;
-                        let mut kept = decay(token.delta, rates[j], plan);
-                        if comptime![resets] {
-                            kept *= tile.keep[t];
-                        }
-                        y = fma(h[at + plan.states], c_t, y);
-                        let grad = fma(c_t, g_t, carry[j]);
-                        gb = fma(grad, pair.extract(i), gb);
-                        carry[j] = kept * grad;
-                        let of_rate = carry[j] * h[at];
-                        ga = fma(of_rate, rates[j], ga);
-                        grad_a[j] = fma(of_rate, token.delta, grad_a[j]);
-                        let n = place.part * plan.states + j;
-                        sums_bc[(2 * s * plan.padded_states() + n) * row + place.column] = grad * token.x;
-                        sums_bc[((2 * s + 1) * plan.padded_states() + n) * row + place.column] =
-                            g_t * h[at + plan.states];
-                    }
-                }
-                let at = (s * plan.split + place.part) * plan.channels + place.column;
-                sums_gb[at] = gb;
-                sums_ga[at] = ga;
-                if comptime![gated] {
-                    sums_y[at] = y;
-                }
-            }
-            sync_cube();
-
-            #[unroll(plan.unroll)]
-            for i in 0..plan.sums_of_unit() {
-                let index = UNIT_POS as usize + i * plan.units();
-                let n = index % plan.padded_states();
-                let which = index / plan.padded_states() % 2;
-                let t = first + low + index / plan.padded_states() / 2;
-                if index < plan.sums() && n < plan.d_state && t < end {
-                    let mut sum = f32::new(0.0);
-                    #[unroll(plan.unroll)]
-                    for column in 0..plan.channels {
-                        sum += sums_bc[index * row + column];
-                    }
-                    let step = step_at(&steps, place.batch, place.order, t, length, plan.reverse);
-                    grad_bc[of_sums.at(step.place) + which * plan.d_state + n] = sum;
-                }
+            for i in 0..plan.window {
+                tile.advance(&mut running, &rates, w * plan.window + i, &place, resets, plan);
+                copy_states(&mut h, (i + 1) * plan.states, &running, 0usize, plan);
             }
 
             #[unroll(plan.unroll)]
-            for i in 0..plan.tokens_of_unit() {
-                let t = place.part + i * plan.split;
-                if t >= low && t < low + plan.summed && first + t < end && place.active {
-                    let at = (t - low) * plan.units() + place.column;
-                    let mut gb = f32::new(0.0);
-                    let mut ga = f32::new(0.0);
-                    let mut y = skip * own.u[i];
-                    #[unroll(plan.unroll)]
-                    for part in 0..plan.split {
-                        gb += sums_gb[at + part * plan.channels];
-                        ga += sums_ga[at + part * plan.channels];
-                        if comptime![gated] {
-                            y += sums_y[at + part * plan.channels];
-                        }
-                    }
-                    let delta_t = tile.token(t, &place, plan).delta;
-                    let g_t = g[t * plan.channels + place.column];
-                    let mut grad_pre = fma(gb, own.u[i], ga * comptime![1.0 / exp_scale(plan.ptx)]);
-                    if comptime![plan.delta_softplus] {
-                        grad_pre *= select(own.pre[i] > 20.0, f32::new(1.0), sigmoid(own.pre[i], plan.ptx));
-                    }
-                    let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
-                    let to = out.at(step.place);
-                    grad_u[to] = F::cast_from(fma(gb, delta_t, skip * g_t));
-                    grad_delta[to] = F::cast_from(grad_pre);
-                    #[comptime]
-                    if let ComptimeOption::Some(grad_z) = grad_z.as_mut() {
-                        let gate = sigmoid(own.z[i], plan.ptx);
-                        grad_z[to] = F::cast_from(own.grad[i] * y * gate * (1.0 + own.z[i] * (1.0 - gate)));
-                    }
-                    grad_bias += grad_pre;
-                    grad_d = fma(g_t, own.u[i], grad_d);
+            for step_back in 0..comptime![plan.window / plan.summed] {
+                let in_window = plan.window - (step_back + 1) * plan.summed;
+                let low = w * plan.window + in_window;
+                #[unroll(plan.unroll)]
+                for token_back in 0..plan.summed {
+                    let s = plan.summed - 1 - token_back;
+                    let h_at = (in_window + s) * plan.states;
+                    step_back_through(
+                        &mut walk,
+                        &mut sums,
+                        &tile,
+                        &g,
+                        &h,
+                        &rates,
+                        low + s,
+                        s,
+                        h_at,
+                        &place,
+                        resets,
+                        gated,
+                        plan,
+                    );
                 }
+                sync_cube();
+
+                #[unroll(plan.unroll)]
+                for i in 0..plan.sums_of_unit() {
+                    let index = UNIT_POS as usize + i * plan.units();
+                    let n = index % plan.padded_states();
+                    let which = index / plan.padded_states() % 2;
+                    let t = first + low + index / plan.padded_states() / 2;
+                    if index < plan.sums() && n < plan.d_state && t < end {
+                        let step = step_at(&steps, place.batch, place.order, t, length, plan.reverse);
+                        grad_bc[of_sums.at(step.place) + which * plan.d_state + n] = sums.over_channels(index, plan);
+                    }
+                }
+
+                #[unroll(plan.unroll)]
+                for i in 0..plan.tokens_of_unit() {
+                    let t = place.part + i * plan.split;
+                    if t >= low && t < low + plan.summed && first + t < end && place.active {
+                        let at = (t - low) * plan.units() + place.lane;
+                        let mut gb = Vector::<f32, C>::new(0.0);
+                        let mut ga = Vector::<f32, C>::new(0.0);
+                        let mut y = skip * own.u[i];
+                        #[unroll(plan.unroll)]
+                        for part in 0..plan.split {
+                            gb += sums.gb[at + part * plan.lanes()];
+                            ga += sums.ga[at + part * plan.lanes()];
+                            if comptime![gated] {
+                                y += sums.y[at + part * plan.lanes()];
+                            }
+                        }
+                        let delta_t = tile.token(t, &place, plan).delta;
+                        let g_t = g[t * plan.lanes() + place.lane];
+                        let mut grad_pre = fma(gb, own.u[i], ga * Vector::new(comptime![1.0 / plan.math.exp_scale()]));
+                        if comptime![plan.delta_softplus] {
+                            #[unroll]
+                            for lane in 0..plan.wide {
+                                let pre = own.pre[i].extract(lane);
+                                let slope = select(pre > 20.0, f32::new(1.0), sigmoid(pre, plan.math));
+                                grad_pre.insert(lane, grad_pre.extract(lane) * slope);
+                            }
+                        }
+                        let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
+                        let to = out.at(step.place);
+                        grad_u[to] = Vector::cast_from(fma(gb, delta_t, skip * g_t));
+                        grad_delta[to] = Vector::cast_from(grad_pre);
+                        #[comptime]
+                        if let ComptimeOption::Some(grad_z) = grad_z.as_mut() {
+                            let one = Vector::<f32, C>::new(1.0);
+                            let gate = sigmoids(own.z[i], plan.wide, plan.math);
+                            grad_z[to] = Vector::cast_from(own.grad[i] * y * gate * fma(own.z[i], one - gate, one));
+                        }
+                        walk.grad_bias += grad_pre;
+                        walk.grad_d = fma(g_t, own.u[i], walk.grad_d);
+                    }
+                }
+                sync_cube();
             }
-            sync_cube();
         }
     }
 
     // The shares of the units of a channel.
-    sums_gb[UNIT_POS as usize] = grad_d;
-    sums_ga[UNIT_POS as usize] = grad_bias;
+    sums.gb[UNIT_POS as usize] = walk.grad_d;
+    sums.ga[UNIT_POS as usize] = walk.grad_bias;
     sync_cube();
     if place.active {
-        let params = (place.batch * n_spans + place.span) * comptime![plan.d_state + 2] * d_inner + place.channel;
-        let initial = (place.batch * d_inner + place.channel) * plan.d_state;
+        if place.span == 0 {
+            put_states(grad_initial_state, &walk.carry, place.batch * d_inner, &place, plan);
+        }
+        let row = d_inner / plan.wide;
+        let params =
+            (place.batch * n_spans + place.span) * comptime![plan.d_state + 2] * row + place.channel / plan.wide;
         #[unroll(plan.unroll)]
         for j in 0..plan.states {
             let n = place.part * plan.states + j;
             if n < plan.d_state {
-                grad_params[params + n * d_inner] = grad_a[j];
-                if place.span == 0 {
-                    grad_initial_state[initial + n] = carry[j];
-                }
+                grad_params[params + n * row] = walk.grad_a[j];
             }
         }
         if place.part == 0 {
-            let mut sum_d = f32::new(0.0);
-            let mut sum_bias = f32::new(0.0);
+            let mut sum_d = Vector::<f32, C>::new(0.0);
+            let mut sum_bias = Vector::<f32, C>::new(0.0);
             #[unroll(plan.unroll)]
             for part in 0..plan.split {
-                sum_d += sums_gb[part * plan.channels + place.column];
-                sum_bias += sums_ga[part * plan.channels + place.column];
+                sum_d += sums.gb[part * plan.lanes() + place.lane];
+                sum_bias += sums.ga[part * plan.lanes() + place.lane];
             }
-            grad_params[params + comptime![plan.d_state] * d_inner] = sum_d;
-            grad_params[params + comptime![plan.d_state + 1] * d_inner] = sum_bias;
+            grad_params[params + comptime![plan.d_state] * row] = sum_d;
+            grad_params[params + comptime![plan.d_state + 1] * row] = sum_bias;
         }
+    }
+}
+
+/// Token `t` of the tile, the `s`th of those whose sums are taken together. The state before it is at `h_at`.
+#[cube]
+#[allow(clippy::too_many_arguments, reason = "what a unit holds, and where it stands")]
+fn step_back_through<C: Size, Q: Size>(
+    walk: &mut Walk<C>,
+    sums: &mut Sums<C>,
+    tile: &Tile<C, Q>,
+    g: &Shared<[Vector<f32, C>]>,
+    h: &Array<Vector<f32, C>>,
+    rates: &Array<Vector<f32, C>>,
+    t: usize,
+    s: usize,
+    h_at: usize,
+    place: &Place,
+    #[comptime] resets: bool,
+    #[comptime] gated: bool,
+    #[comptime] plan: Plan,
+) {
+    let row = comptime![plan.lanes() + 1];
+    let token = tile.token(t, place, plan);
+    let g_t = g[t * plan.lanes() + place.lane];
+    let mut gb = Vector::<f32, C>::new(0.0);
+    let mut ga = Vector::<f32, C>::new(0.0);
+    let mut y = Vector::<f32, C>::new(0.0);
+    #[unroll]
+    for q in 0..comptime![plan.states / plan.quad] {
+        let b = tile.b(t, q, place, plan);
+        let c = tile.c(t, q, place, plan);
+        #[unroll]
+        for k in 0..plan.quad {
+            let j = comptime![q * plan.quad + k];
+            let h_before = h[h_at + j];
+            let h_t = h[h_at + plan.states + j];
+            let c_t = Vector::<f32, C>::new(c.extract(k));
+            let mut kept = decay(token.delta, rates[j], plan);
+            if comptime![resets] {
+                kept *= Vector::new(tile.keep[t]);
+            }
+            if comptime![gated] {
+                y = fma(h_t, c_t, y);
+            }
+            let grad = fma(c_t, g_t, walk.carry[j]);
+            gb = fma(grad, Vector::new(b.extract(k)), gb);
+            walk.carry[j] = kept * grad;
+            let of_rate = walk.carry[j] * h_before;
+            ga = fma(of_rate, rates[j], ga);
+            walk.grad_a[j] = fma(of_rate, token.delta, walk.grad_a[j]);
+            let n = place.part * plan.states + j;
+            sums.bc[(2 * s * plan.padded_states() + n) * row + place.lane] = sum_of_channels(grad * token.x, plan);
+            sums.bc[((2 * s + 1) * plan.padded_states() + n) * row + place.lane] = sum_of_channels(g_t * h_t, plan);
+        }
+    }
+    let at = (s * plan.split + place.part) * plan.lanes() + place.lane;
+    sums.gb[at] = gb;
+    sums.ga[at] = ga;
+    if comptime![gated] {
+        sums.y[at] = y;
     }
 }
 

@@ -11,15 +11,15 @@
 #![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
 
 use super::plan::Plan;
-use super::tile::{Ahead, Line, Lines, Tile, place, rates, saved_at};
-use crate::cube::{sigmoid, step_at};
+use super::tile::{Ahead, Line, Lines, Tile, of_channels, of_states, place, put_states, rates, saved_at};
+use crate::cube::{sigmoids, step_at};
 use cubecl::prelude::*;
 
 /// The state that a span ends with from zero, written as the next one's entry, and the sum of its deltas.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn span_state<F: Float, N: Size>(
-    u: &Tensor<F>,
-    delta: &Tensor<F>,
+pub(crate) fn span_state<F: Float, N: Size, C: Size, Q: Size>(
+    u: &Tensor<Vector<F, C>>,
+    delta: &Tensor<Vector<F, C>>,
     a: &Tensor<f32>,
     b: &Tensor<Vector<F, N>>,
     delta_bias: &Tensor<f32>,
@@ -43,24 +43,24 @@ pub(crate) fn span_state<F: Float, N: Size>(
     }
     let start = place.span * span;
     let end = start + span;
-    let bias = delta_bias[place.channel];
-    let rates = rates(a, &place, plan);
-    let mut h = Array::<f32>::new(plan.states);
+    let bias = of_channels::<C>(delta_bias, &place, plan);
+    let rates = rates::<C>(a, &place, plan);
+    let mut h = Array::<Vector<f32, C>>::new(plan.states);
     #[unroll(plan.unroll)]
     for j in 0..plan.states {
-        h[j] = f32::new(0.0);
+        h[j] = Vector::new(0.0);
     }
-    let mut sum = f32::new(0.0);
+    let mut sum = Vector::<f32, C>::new(0.0);
     let mut alive = f32::new(1.0);
 
     let resets = steps.is_some();
-    let z = ComptimeOption::<&Tensor<F>>::new_None();
-    let mut tile = Tile::new(plan);
-    let mut ahead = Ahead::<F, N>::new(plan);
-    let lines = Lines::new(u, delta, b, b, &z, &place);
+    let z = ComptimeOption::<&Tensor<Vector<F, C>>>::new_None();
+    let mut tile = Tile::<C, Q>::new(plan);
+    let mut ahead = Ahead::<F, N, C>::new(plan);
+    let lines = Lines::new(u, delta, b, b, &z, &place, plan);
     ahead.read(u, delta, b, b, &z, &steps, &place, &lines, start, end, plan);
     for first in range_stepped(start, end, plan.tile) {
-        tile.fill::<F, N>(&ahead, bias, &place, end - first, plan);
+        tile.fill(&ahead, bias, &place, end - first, plan);
         sync_cube();
         ahead.read(u, delta, b, b, &z, &steps, &place, &lines, first + plan.tile, end, plan);
         #[unroll(plan.unroll)]
@@ -73,17 +73,15 @@ pub(crate) fn span_state<F: Float, N: Size>(
     }
 
     if place.active {
-        let slot = (place.batch * n_spans + place.span) * d_inner + place.channel;
-        #[unroll(plan.unroll)]
-        for j in 0..plan.states {
-            let n = place.part * plan.states + j;
-            if n < plan.d_state {
-                entries[(slot + d_inner) * plan.d_state + n] = h[j];
-            }
-        }
+        let row = (place.batch * n_spans + place.span) * d_inner;
+        put_states(entries, &h, row + d_inner, &place, plan);
         if place.part == 0 {
-            sums[slot * 2] = sum;
-            sums[slot * 2 + 1] = alive;
+            #[unroll]
+            for lane in 0..plan.wide {
+                let slot = row + place.channel + lane;
+                sums[slot * 2] = sum.extract(lane);
+                sums[slot * 2 + 1] = alive;
+            }
         }
     }
 }
@@ -118,9 +116,9 @@ pub(crate) fn state_passing(
 
 /// Every span from its entry state: the outputs, the states before every chunk, and from the last span the final state.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn scan<F: Float, N: Size>(
-    u: &Tensor<F>,
-    delta: &Tensor<F>,
+pub(crate) fn scan<F: Float, N: Size, C: Size, Q: Size>(
+    u: &Tensor<Vector<F, C>>,
+    delta: &Tensor<Vector<F, C>>,
     a: &Tensor<f32>,
     b: &Tensor<Vector<F, N>>,
     c: &Tensor<Vector<F, N>>,
@@ -128,12 +126,12 @@ pub(crate) fn scan<F: Float, N: Size>(
     delta_bias: &Tensor<f32>,
     // [batch, n_spans, d_inner, d_state]
     entries: &Tensor<f32>,
-    z: ComptimeOption<&Tensor<F>>,
+    z: ComptimeOption<&Tensor<Vector<F, C>>>,
     steps: ComptimeOption<&Tensor<i32>>,
-    y: &mut Tensor<F>,
+    y: &mut Tensor<Vector<F, C>>,
     final_state: &mut Tensor<f32>,
     // [batch, n_chunks, d_state, d_inner], so that neighbours write side by side
-    mut chunk_states: ComptimeOption<&mut Tensor<f32>>,
+    mut chunk_states: ComptimeOption<&mut Tensor<Vector<f32, C>>>,
     n_orders: usize,
     segment: usize,
     span: usize,
@@ -149,37 +147,27 @@ pub(crate) fn scan<F: Float, N: Size>(
     }
     let start = place.span * span;
     let end = (start + span).min(length);
-    let bias = delta_bias[place.channel];
-    let skip = d[place.channel];
-    let rates = rates(a, &place, plan);
-    let entry = ((place.batch * n_spans + place.span) * d_inner + place.channel) * plan.d_state;
-    let mut h = Array::<f32>::new(plan.states);
-    #[unroll(plan.unroll)]
-    for j in 0..plan.states {
-        let n = place.part * plan.states + j;
-        h[j] = f32::new(0.0);
-        if n < plan.d_state {
-            h[j] = entries[entry + n];
-        }
-    }
+    let bias = of_channels::<C>(delta_bias, &place, plan);
+    let skip = of_channels::<C>(d, &place, plan);
+    let rates = rates::<C>(a, &place, plan);
+    let mut h = of_states::<C>(entries, (place.batch * n_spans + place.span) * d_inner, &place, plan);
 
     let resets = steps.is_some();
-    let mut tile = Tile::new(plan);
-    // [tile, split, channels]: what the units of a channel add to its outputs.
-    let mut sums = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.units()]);
-    let mut ahead = Ahead::<F, N>::new(plan);
-    let mut u_t = Array::<f32>::new(plan.tokens_of_unit());
-    let mut z_t = Array::<f32>::new(plan.tokens_of_unit());
-    let lines = Lines::new(u, delta, b, c, &z, &place);
-    // `y` lies without gaps.
-    let out = Line { start: place.batch * length * d_inner + place.channel, stride: d_inner };
+    let mut tile = Tile::<C, Q>::new(plan);
+    // [tile, split, lanes]: what the units of a channel add to its outputs.
+    let mut sums = Shared::<[Vector<f32, C>]>::new_slice(comptime![plan.tile * plan.units()]);
+    let mut ahead = Ahead::<F, N, C>::new(plan);
+    let mut u_t = Array::<Vector<f32, C>>::new(plan.tokens_of_unit());
+    let mut z_t = Array::<Vector<f32, C>>::new(plan.tokens_of_unit());
+    let lines = Lines::new(u, delta, b, c, &z, &place, plan);
+    let out = Line::packed(length, d_inner, &place, plan);
     ahead.read(u, delta, b, c, &z, &steps, &place, &lines, start, end, plan);
     for first in range_stepped(start, end, plan.tile) {
-        tile.fill::<F, N>(&ahead, bias, &place, end - first, plan);
+        tile.fill(&ahead, bias, &place, end - first, plan);
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
-            u_t[i] = f32::cast_from(ahead.u[i]);
-            z_t[i] = f32::cast_from(ahead.z[i]);
+            u_t[i] = Vector::cast_from(ahead.u[i]);
+            z_t[i] = Vector::cast_from(ahead.z[i]);
         }
         #[comptime]
         if let ComptimeOption::Some(chunk_states) = chunk_states.as_mut() {
@@ -188,7 +176,7 @@ pub(crate) fn scan<F: Float, N: Size>(
                 #[unroll(plan.unroll)]
                 for j in 0..plan.states {
                     if place.part * plan.states + j < plan.d_state {
-                        chunk_states[at + j * d_inner] = h[j];
+                        chunk_states[at.at(j)] = h[j];
                     }
                 }
             }
@@ -198,7 +186,7 @@ pub(crate) fn scan<F: Float, N: Size>(
         #[unroll(plan.unroll)]
         for t in 0..plan.tile {
             tile.advance(&mut h, &rates, t, &place, resets, plan);
-            sums[(t * plan.split + place.part) * plan.channels + place.column] = tile.read_out(&h, t, &place, plan);
+            sums[(t * plan.split + place.part) * plan.lanes() + place.lane] = tile.read_out(&h, t, &place, plan);
         }
         sync_cube();
         #[unroll(plan.unroll)]
@@ -208,25 +196,18 @@ pub(crate) fn scan<F: Float, N: Size>(
                 let mut y_t = skip * u_t[i];
                 #[unroll(plan.unroll)]
                 for part in 0..plan.split {
-                    y_t += sums[(t * plan.split + part) * plan.channels + place.column];
+                    y_t += sums[(t * plan.split + part) * plan.lanes() + place.lane];
                 }
                 if z.is_some() {
-                    y_t *= z_t[i] * sigmoid(z_t[i], plan.ptx);
+                    y_t *= z_t[i] * sigmoids(z_t[i], plan.wide, plan.math);
                 }
                 let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
-                y[out.at(step.place)] = F::cast_from(y_t);
+                y[out.at(step.place)] = Vector::cast_from(y_t);
             }
         }
     }
 
     if place.span == n_spans - 1 && place.active {
-        let row = (place.batch * d_inner + place.channel) * plan.d_state;
-        #[unroll(plan.unroll)]
-        for j in 0..plan.states {
-            let n = place.part * plan.states + j;
-            if n < plan.d_state {
-                final_state[row + n] = h[j];
-            }
-        }
+        put_states(final_state, &h, place.batch * d_inner, &place, plan);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::backward::{scan_backward, sum_blocks};
 use super::forward::{scan, span_state, state_passing};
-use super::plan::{Plan, Spans};
+use super::plan::{Plan, Spans, Vectors};
 use super::span_grad::{grad_passing, span_grad};
 use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_of_params, vector_size};
 use crate::selective_scan::backend::{Gate, NOTHING_SAVED, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
@@ -70,9 +70,14 @@ impl Prepared {
 }
 
 impl Prepared {
-    /// States of b and c that are read together.
-    fn vector(&self) -> usize {
-        vector_size(&[&self.b, &self.c], self.sizes.d_state).min(2)
+    /// What can be read together, of `more` as well.
+    fn vectors(&self, more: &[&CubeTensor]) -> Vectors {
+        let by_channels: Vec<_> =
+            [&self.u, &self.delta].into_iter().chain(&self.z).chain(more.iter().copied()).collect();
+        Vectors {
+            channels: vector_size(&by_channels, segment(&self.sizes)),
+            states: vector_size(&[&self.b, &self.c], self.sizes.d_state),
+        }
     }
 }
 
@@ -86,7 +91,7 @@ impl SelectiveScanBackend for CubeBackend {
         let dtype = dtype_to_storage_type(p.u.dtype);
         let client = p.u.client.clone();
         let hardware = &client.properties().hardware;
-        let plan = Plan::forward(&client, batch * d_inner, d_state, p.vector(), config);
+        let plan = Plan::forward(&client, batch * d_inner, d_state, p.vectors(&[]), config);
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
         let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
@@ -112,6 +117,8 @@ impl SelectiveScanBackend for CubeBackend {
                     dim,
                     address,
                     plan.vector,
+                    plan.wide,
+                    plan.quad,
                     p.u.clone().into_tensor_arg(),
                     p.delta.clone().into_tensor_arg(),
                     p.a.clone().into_tensor_arg(),
@@ -150,6 +157,8 @@ impl SelectiveScanBackend for CubeBackend {
                 dim,
                 address,
                 plan.vector,
+                plan.wide,
+                plan.quad,
                 p.u.into_tensor_arg(),
                 p.delta.into_tensor_arg(),
                 p.a.into_tensor_arg(),
@@ -191,7 +200,7 @@ impl SelectiveScanBackend for CubeBackend {
         let grad_final_state = into_contiguous(grad_final_state);
         let saved_states = into_contiguous(saved_states);
         let hardware = &client.properties().hardware;
-        let plan = Plan::backward(&client, d_state, p.vector(), config);
+        let plan = Plan::backward(&client, d_state, p.vectors(&[&grad_y]), config);
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
         let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
@@ -221,6 +230,8 @@ impl SelectiveScanBackend for CubeBackend {
                     dim,
                     address,
                     plan.vector,
+                    plan.wide,
+                    plan.quad,
                     p.u.clone().into_tensor_arg(),
                     p.delta.clone().into_tensor_arg(),
                     p.a.clone().into_tensor_arg(),
@@ -262,6 +273,8 @@ impl SelectiveScanBackend for CubeBackend {
                 dim,
                 address,
                 plan.vector,
+                plan.wide,
+                plan.quad,
                 p.u.into_tensor_arg(),
                 p.delta.into_tensor_arg(),
                 p.a.into_tensor_arg(),

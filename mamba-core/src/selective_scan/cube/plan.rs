@@ -1,11 +1,11 @@
 //! How the cubes of the scan share the work, from the properties of the device.
 
-use crate::cube::takes_ptx;
+use crate::cube::{Math, is_software};
 use crate::selective_scan::backend::ScanConfig;
 use cubecl::client::Client;
 use cubecl::ir::HardwareProperties;
 
-/// What a kernel is compiled for: the scan, and the shape of a cube, `channels * split` units.
+/// What a kernel is compiled for: the scan, and the shape of a cube, `channels / wide * split` units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Plan {
     pub d_state: usize,
@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub reverse: bool,
     /// Channels of a cube, neighbours.
     pub channels: usize,
+    /// Channels of a unit, neighbours: they share what it reads of b and c.
+    pub wide: usize,
     /// Units that share the states of a channel.
     pub split: usize,
     /// States of a unit, an even number.
@@ -23,35 +25,47 @@ pub(crate) struct Plan {
     pub tile: usize,
     /// Tokens whose gradients of b and c are summed at a time.
     pub summed: usize,
-    /// States of b and c that are read together: 1 or 2.
+    /// Tokens whose states a unit of the backward kernel keeps.
+    pub window: usize,
+    /// States of b and c that a unit takes from shared memory together: 2 or 4.
+    pub quad: usize,
+    /// Of these, those that are read together from memory.
     pub vector: usize,
     /// Whether the tokens of a tile are unrolled.
     pub unroll: bool,
-    /// Whether the kernel may hold inline PTX.
-    pub ptx: bool,
+    pub math: Math,
+}
+
+/// How tensors lie: what can be read together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vectors {
+    /// Neighbouring channels.
+    pub channels: usize,
+    /// Neighbouring states of b and c.
+    pub states: usize,
 }
 
 impl Plan {
     /// For the forward kernels; `rows` are the channels of all batch rows.
-    pub(crate) fn forward(client: &Client, rows: usize, d_state: usize, vector: usize, config: ScanConfig) -> Self {
+    pub(crate) fn forward(client: &Client, rows: usize, d_state: usize, vectors: Vectors, config: ScanConfig) -> Self {
         // More states for a unit are less work in all, fewer are more units to hide latencies; with spans there are
         // enough of these.
         let hardware = &client.properties().hardware;
         let units = rows * d_state.div_ceil(4);
         let few = units < wanted_units(hardware) && !Spans::are_needed(hardware, units);
-        Self::new(client, d_state, if few { 2 } else { 4 }, vector, config, 16)
+        Self::new(client, d_state, if few { 2 } else { 4 }, vectors, config, 16)
     }
 
-    /// For the backward kernels, which keep the states of a tile.
-    pub(crate) fn backward(client: &Client, d_state: usize, vector: usize, config: ScanConfig) -> Self {
-        Self::new(client, d_state, 4, vector, config, if takes_ptx(client) { 16 } else { 8 })
+    /// For the backward kernels, which keep the states of a window.
+    pub(crate) fn backward(client: &Client, d_state: usize, vectors: Vectors, config: ScanConfig) -> Self {
+        Self::new(client, d_state, 4, vectors, config, if Math::of(client) == Math::Ptx { 16 } else { 8 })
     }
 
     fn new(
         client: &Client,
         d_state: usize,
         least_states: usize,
-        vector: usize,
+        vectors: Vectors,
         config: ScanConfig,
         tile: usize,
     ) -> Self {
@@ -63,10 +77,12 @@ impl Plan {
         let most_parts = (units / CHANNELS).max(1);
         let states = d_state.div_ceil(most_parts).next_multiple_of(least_states);
         let split = d_state.div_ceil(states);
-        // Devices with narrow planes are CPUs: their compilers choke on unrolled code with barriers.
-        let unroll = hardware.plane_size_max > 8;
+        let quad = if states.is_multiple_of(4) { 4 } else { 2 };
+        // The compilers of software devices choke on unrolled code with barriers.
+        let unroll = !is_software(client);
         // A unit brings in up to four tokens.
         let tile = tile.min(1 << (4 * split).ilog2());
+        let wide = vectors.channels.min(2);
         let ScanConfig { chunk, delta_softplus, reverse, .. } = config;
         let mut plan = Self {
             d_state,
@@ -74,13 +90,16 @@ impl Plan {
             delta_softplus,
             reverse,
             channels: CHANNELS,
+            wide,
             split,
             states,
             tile,
             summed: tile.min(4),
-            vector,
+            window: tile,
+            quad,
+            vector: vectors.states.min(quad),
             unroll,
-            ptx: takes_ptx(client),
+            math: Math::of(client),
         };
         while plan.summed > 1 && plan.shared_memory() > memory {
             plan.summed /= 2;
@@ -88,14 +107,20 @@ impl Plan {
         while plan.tile > plan.summed && plan.shared_memory() > memory {
             plan.tile /= 2;
         }
-        while plan.channels > 1 && plan.shared_memory() > memory {
+        while plan.channels > plan.wide && plan.shared_memory() > memory {
             plan.channels /= 2;
         }
+        plan.window = plan.tile.min(16 / plan.wide).max(plan.summed);
         plan
     }
 
+    /// Units side by side, on neighbouring channels.
+    pub(crate) fn lanes(&self) -> usize {
+        self.channels / self.wide
+    }
+
     pub(crate) fn units(&self) -> usize {
-        self.channels * self.split
+        self.lanes() * self.split
     }
 
     /// States of a channel in shared memory, those without a number included.
@@ -108,14 +133,24 @@ impl Plan {
         self.tile.div_ceil(self.split)
     }
 
-    /// Pairs of states of b and c that a unit brings in.
-    pub(crate) fn pairs_of_unit(&self) -> usize {
-        (self.tile * self.padded_states() / 2).div_ceil(self.units())
+    /// Quads of states of b and c of a token.
+    pub(crate) fn quads(&self) -> usize {
+        self.padded_states() / self.quad
+    }
+
+    /// Those of a tile that a unit brings in.
+    pub(crate) fn quads_of_unit(&self) -> usize {
+        (self.tile * self.quads()).div_ceil(self.units())
     }
 
     /// Tiles between two saved states.
     pub(crate) fn tiles_of_chunk(&self) -> usize {
         self.chunk.div_ceil(self.tile)
+    }
+
+    /// Windows of a tile.
+    pub(crate) fn windows(&self) -> usize {
+        self.tile / self.window
     }
 
     /// Sums over channels that a step of the backward kernel takes: of b and c, for every state of some tokens.
@@ -131,7 +166,7 @@ impl Plan {
     /// Of the backward kernel, which needs more, in f32.
     fn shared_memory(&self) -> usize {
         let tile = self.tile * (3 * self.channels + 1 + 2 * self.padded_states());
-        tile + 3 * self.summed * self.units() + self.sums() * (self.channels + 1)
+        tile + 3 * self.summed * self.channels * self.split + self.sums() * (self.lanes() + 1)
     }
 }
 

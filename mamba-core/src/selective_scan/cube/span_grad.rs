@@ -2,20 +2,20 @@
 //! then from span to span, last to first.
 
 use super::plan::Plan;
-use super::tile::{Ahead, Line, Lines, Tile, decay, fill_grads, place, rates};
+use super::tile::{Ahead, Line, Lines, Tile, decay, fill_grads, of_channels, place, put_states, rates};
 use cubecl::prelude::*;
 
 /// What a span hands back from a zero gradient behind it, written as that behind the span before; the sum of its deltas.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn span_grad<F: Float, N: Size>(
-    u: &Tensor<F>,
-    delta: &Tensor<F>,
+pub(crate) fn span_grad<F: Float, N: Size, C: Size, Q: Size>(
+    u: &Tensor<Vector<F, C>>,
+    delta: &Tensor<Vector<F, C>>,
     a: &Tensor<f32>,
     b: &Tensor<Vector<F, N>>,
     c: &Tensor<Vector<F, N>>,
     delta_bias: &Tensor<f32>,
-    grad_y: &Tensor<F>,
-    z: ComptimeOption<&Tensor<F>>,
+    grad_y: &Tensor<Vector<F, C>>,
+    z: ComptimeOption<&Tensor<Vector<F, C>>>,
     steps: ComptimeOption<&Tensor<i32>>,
     // [batch, n_spans, d_inner, d_state]: every span but the first writes the slot before its own.
     carries: &mut Tensor<f32>,
@@ -37,30 +37,29 @@ pub(crate) fn span_grad<F: Float, N: Size>(
     }
     let start = place.span * span;
     let end = (start + span).min(length);
-    let bias = delta_bias[place.channel];
-    let rates = rates(a, &place, plan);
-    let pairs = comptime![plan.states / 2];
-    let mut carry = Array::<f32>::new(plan.states);
+    let bias = of_channels::<C>(delta_bias, &place, plan);
+    let rates = rates::<C>(a, &place, plan);
+    let mut carry = Array::<Vector<f32, C>>::new(plan.states);
     #[unroll(plan.unroll)]
     for j in 0..plan.states {
-        carry[j] = f32::new(0.0);
+        carry[j] = Vector::new(0.0);
     }
-    let mut sum = f32::new(0.0);
+    let mut sum = Vector::<f32, C>::new(0.0);
     let mut alive = f32::new(1.0);
 
-    let mut tile = Tile::new(plan);
-    let mut g = Shared::<[f32]>::new_slice(comptime![plan.tile * plan.channels]);
-    let mut ahead = Ahead::<F, N>::new(plan);
+    let mut tile = Tile::<C, Q>::new(plan);
+    let mut g = Shared::<[Vector<f32, C>]>::new_slice(comptime![plan.tile * plan.lanes()]);
+    let mut ahead = Ahead::<F, N, C>::new(plan);
     let used = (end - start).div_ceil(plan.tile);
     let last = start + (used - 1) * plan.tile;
-    let lines = Lines::new(u, delta, b, c, &z, &place);
-    let of_grad = Line::of_channel(grad_y, &place);
+    let lines = Lines::new(u, delta, b, c, &z, &place, plan);
+    let of_grad = Line::of_channels(grad_y, &place, plan);
     ahead.read(u, delta, b, c, &z, &steps, &place, &lines, last, end, plan);
     ahead.read_grad(grad_y, &steps, &place, &of_grad, last, end, plan);
     for back in 0..used {
         let first = start + (used - 1 - back) * plan.tile;
-        tile.fill::<F, N>(&ahead, bias, &place, end - first, plan);
-        fill_grads::<F, N>(&mut g, &ahead, &place, end - first, z.is_some(), plan);
+        tile.fill(&ahead, bias, &place, end - first, plan);
+        fill_grads(&mut g, &ahead, &place, end - first, z.is_some(), plan);
         sync_cube();
         let next = first.max(start + plan.tile) - plan.tile;
         ahead.read(u, delta, b, c, &z, &steps, &place, &lines, next, end, plan);
@@ -69,16 +68,16 @@ pub(crate) fn span_grad<F: Float, N: Size>(
         for i in 0..plan.tile {
             let t = plan.tile - 1 - i;
             let delta_t = tile.token(t, &place, plan).delta;
-            let g_t = g[t * plan.channels + place.column];
+            let g_t = g[t * plan.lanes() + place.lane];
             let keep = tile.keep[t];
             #[unroll]
-            for q in 0..pairs {
-                let pair = tile.pair(t, q, &place, plan);
+            for q in 0..comptime![plan.states / plan.quad] {
+                let c_t = tile.c(t, q, &place, plan);
                 #[unroll]
-                for k in 0..2usize {
-                    let j = comptime![q * 2 + k];
-                    let grad = fma(pair.extract(comptime![k + 2]), g_t, carry[j]);
-                    carry[j] = decay(delta_t, rates[j], plan) * keep * grad;
+                for k in 0..plan.quad {
+                    let j = comptime![q * plan.quad + k];
+                    let grad = fma(Vector::new(c_t.extract(k)), g_t, carry[j]);
+                    carry[j] = decay(delta_t, rates[j], plan) * Vector::new(keep) * grad;
                 }
             }
             sum += delta_t;
@@ -88,17 +87,15 @@ pub(crate) fn span_grad<F: Float, N: Size>(
     }
 
     if place.active {
-        let slot = (place.batch * n_spans + place.span) * d_inner + place.channel;
-        #[unroll(plan.unroll)]
-        for j in 0..plan.states {
-            let n = place.part * plan.states + j;
-            if n < plan.d_state {
-                carries[(slot - d_inner) * plan.d_state + n] = carry[j];
-            }
-        }
+        let row = (place.batch * n_spans + place.span) * d_inner;
+        put_states(carries, &carry, row - d_inner, &place, plan);
         if place.part == 0 {
-            sums[slot * 2] = sum;
-            sums[slot * 2 + 1] = alive;
+            #[unroll]
+            for lane in 0..plan.wide {
+                let slot = row + place.channel + lane;
+                sums[slot * 2] = sum.extract(lane);
+                sums[slot * 2 + 1] = alive;
+            }
         }
     }
 }

@@ -1,25 +1,23 @@
 //! What a cube works on, and how it brings the tokens of a tile into shared memory.
 
 use super::plan::Plan;
-use crate::cube::{exp_scale, exp_scaled, sigmoid, softplus, step_at};
+use crate::cube::{exp_scaled, sigmoids, softplus, step_at};
 use cubecl::prelude::*;
-
-/// b of two states of a token, and c of the same.
-pub(crate) type Pair = Vector<f32, Const<4>>;
 
 /// What a unit works on.
 #[derive(CubeType, Clone, Copy)]
 pub(crate) struct Place {
     pub batch: usize,
     pub span: usize,
+    /// The first of the unit's neighbouring channels.
     pub channel: usize,
     pub order: usize,
     pub group: usize,
-    /// Units beyond a segment compute on its last channel and write nothing.
+    /// Units beyond a segment compute on its last channels and write nothing.
     pub active: bool,
-    /// The channel's number within the cube.
-    pub column: usize,
-    /// Which share of the channel's states.
+    /// The number of the unit's channels within the cube.
+    pub lane: usize,
+    /// Which share of the channels' states.
     pub part: usize,
 }
 
@@ -36,9 +34,9 @@ pub(crate) fn place(
     let per_segment = segment.div_ceil(plan.channels);
     let blocks = d_inner / segment * per_segment;
     let block = CUBE_POS % blocks;
-    let column = UNIT_POS as usize % plan.channels;
-    let within = block % per_segment * plan.channels + column;
-    let channel = block / per_segment * segment + within.min(segment - 1);
+    let lane = UNIT_POS as usize % plan.lanes();
+    let within = block % per_segment * plan.channels + lane * plan.wide;
+    let channel = block / per_segment * segment + within.min(segment - plan.wide);
     Place {
         batch: CUBE_POS / blocks / n_spans,
         span: CUBE_POS / blocks % n_spans,
@@ -46,42 +44,108 @@ pub(crate) fn place(
         order: channel / (d_inner / n_orders),
         group: channel / (d_inner / n_groups),
         active: within < segment,
-        column,
-        part: UNIT_POS as usize / plan.channels,
+        lane,
+        part: UNIT_POS as usize / plan.lanes(),
     }
 }
 
-/// Offset of a unit's first state in those that were saved before the chunk of token `first`; the next are `d_inner`
-/// apart.
+/// Where a unit's states before the chunk of token `first` are saved: the first of them, and from one to the next.
 #[cube]
-pub(crate) fn saved_at(length: usize, d_inner: usize, place: &Place, first: usize, #[comptime] plan: Plan) -> usize {
+pub(crate) fn saved_at(length: usize, d_inner: usize, place: &Place, first: usize, #[comptime] plan: Plan) -> Line {
     let slot = place.batch * length.div_ceil(plan.chunk) + first / plan.chunk;
-    (slot * plan.d_state + place.part * plan.states) * d_inner + place.channel
+    Line {
+        start: ((slot * plan.d_state + place.part * plan.states) * d_inner + place.channel) / plan.wide,
+        stride: d_inner / plan.wide,
+    }
+}
+
+/// The values of a unit's channels in a tensor of one for every channel.
+#[cube]
+pub(crate) fn of_channels<C: Size>(x: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Vector<f32, C> {
+    let mut values = Vector::<f32, C>::new(0.0);
+    #[unroll]
+    for lane in 0..plan.wide {
+        values.insert(lane, x[place.channel + lane]);
+    }
+    values
+}
+
+/// The unit's states in a `[.., d_inner, d_state]` tensor, whose row of channels is `row`; those beyond `d_state` are zero.
+#[cube]
+pub(crate) fn of_states<C: Size>(
+    x: &Tensor<f32>,
+    row: usize,
+    place: &Place,
+    #[comptime] plan: Plan,
+) -> Array<Vector<f32, C>> {
+    let mut states = Array::<Vector<f32, C>>::new(plan.states);
+    #[unroll]
+    for j in 0..plan.states {
+        let n = place.part * plan.states + j;
+        let mut state = Vector::<f32, C>::new(0.0);
+        if n < plan.d_state {
+            #[unroll]
+            for lane in 0..plan.wide {
+                state.insert(lane, x[(row + place.channel + lane) * plan.d_state + n]);
+            }
+        }
+        states[j] = state;
+    }
+    states
+}
+
+/// Writes the unit's states into such a tensor.
+#[cube]
+pub(crate) fn put_states<C: Size>(
+    x: &mut Tensor<f32>,
+    states: &Array<Vector<f32, C>>,
+    row: usize,
+    place: &Place,
+    #[comptime] plan: Plan,
+) {
+    #[unroll]
+    for j in 0..plan.states {
+        let n = place.part * plan.states + j;
+        if n < plan.d_state {
+            #[unroll]
+            for lane in 0..plan.wide {
+                x[(row + place.channel + lane) * plan.d_state + n] = states[j].extract(lane);
+            }
+        }
+    }
 }
 
 /// Delta as the recurrence uses it.
 #[cube]
-fn step_size(delta: f32, bias: f32, #[comptime] plan: Plan) -> f32 {
-    if comptime![plan.delta_softplus] { softplus(delta + bias, plan.ptx) } else { delta + bias }
+fn step_sizes<C: Size>(delta: Vector<f32, C>, bias: Vector<f32, C>, #[comptime] plan: Plan) -> Vector<f32, C> {
+    let mut sizes = delta + bias;
+    if comptime![plan.delta_softplus] {
+        #[unroll]
+        for lane in 0..plan.wide {
+            sizes.insert(lane, softplus(sizes.extract(lane), plan.math));
+        }
+    }
+    sizes
 }
 
 /// What a state keeps of itself over a step.
 #[cube]
-pub(crate) fn decay(delta: f32, rate: f32, #[comptime] plan: Plan) -> f32 {
-    exp_scaled(delta * rate, plan.ptx)
+pub(crate) fn decay<C: Size>(delta: Vector<f32, C>, rate: Vector<f32, C>, #[comptime] plan: Plan) -> Vector<f32, C> {
+    let mut kept = delta * rate;
+    #[unroll]
+    for lane in 0..plan.wide {
+        kept.insert(lane, exp_scaled(kept.extract(lane), plan.math));
+    }
+    kept
 }
 
 /// `a` of a unit's states, scaled for [`decay`]; those beyond `d_state` are zero and so are their states.
 #[cube]
-pub(crate) fn rates(a: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Array<f32> {
-    let mut rates = Array::<f32>::new(plan.states);
+pub(crate) fn rates<C: Size>(a: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Array<Vector<f32, C>> {
+    let mut rates = of_states::<C>(a, 0, place, plan);
     #[unroll]
     for j in 0..plan.states {
-        let n = place.part * plan.states + j;
-        rates[j] = f32::new(0.0);
-        if n < plan.d_state {
-            rates[j] = a[place.channel * plan.d_state + n] * comptime![exp_scale(plan.ptx)];
-        }
+        rates[j] = rates[j] * Vector::new(comptime![plan.math.exp_scale()]);
     }
     rates
 }
@@ -95,14 +159,25 @@ pub(crate) struct Line {
 
 #[cube]
 impl Line {
-    /// Of a unit's channel in a `[batch, length, channels]` tensor; fewer channels are shared by the orders.
-    pub fn of_channel<F: Float>(x: &Tensor<F>, place: &Place) -> Line {
-        Line { start: place.batch * x.stride(0) + place.channel % x.shape(2), stride: x.stride(1) }
+    /// Of a unit's channels in a `[batch, length, channels]` tensor; fewer channels are shared by the orders.
+    pub fn of_channels<F: Float, C: Size>(x: &Tensor<Vector<F, C>>, place: &Place, #[comptime] plan: Plan) -> Line {
+        Line {
+            start: (place.batch * x.stride(0) + place.channel % x.shape(2)) / plan.wide,
+            stride: x.stride(1) / plan.wide,
+        }
     }
 
-    /// Of a group's first state in a `[batch, length, n_groups, d_state]` tensor.
-    fn of_group<F: Float, N: Size>(x: &Tensor<Vector<F, N>>, place: &Place) -> Line {
-        Line { start: place.batch * x.stride(0) + place.group * x.stride(2), stride: x.stride(1) }
+    /// Of a unit's channels in such a tensor without gaps.
+    pub fn packed(length: usize, d_inner: usize, place: &Place, #[comptime] plan: Plan) -> Line {
+        Line { start: (place.batch * length * d_inner + place.channel) / plan.wide, stride: d_inner / plan.wide }
+    }
+
+    /// Of a group's first states in a `[batch, length, n_groups, d_state]` tensor.
+    fn of_group<F: Float, N: Size>(x: &Tensor<Vector<F, N>>, place: &Place, #[comptime] plan: Plan) -> Line {
+        Line {
+            start: (place.batch * x.stride(0) + place.group * x.stride(2)) / plan.vector,
+            stride: x.stride(1) / plan.vector,
+        }
     }
 
     pub fn at(&self, token: usize) -> usize {
@@ -123,25 +198,28 @@ pub(crate) struct Lines {
 
 #[cube]
 impl Lines {
-    pub fn new<F: Float, N: Size>(
-        u: &Tensor<F>,
-        delta: &Tensor<F>,
+    pub fn new<F: Float, N: Size, C: Size>(
+        u: &Tensor<Vector<F, C>>,
+        delta: &Tensor<Vector<F, C>>,
         b: &Tensor<Vector<F, N>>,
         c: &Tensor<Vector<F, N>>,
-        z: &ComptimeOption<&Tensor<F>>,
+        z: &ComptimeOption<&Tensor<Vector<F, C>>>,
         place: &Place,
+        #[comptime] plan: Plan,
     ) -> Lines {
         let of_z = #[comptime]
         match z {
-            ComptimeOption::Some(z) => Line { start: place.batch * z.stride(0) + place.channel, stride: z.stride(1) },
-            ComptimeOption::None => Line::of_channel(delta, place),
+            ComptimeOption::Some(z) => {
+                Line { start: (place.batch * z.stride(0) + place.channel) / plan.wide, stride: z.stride(1) / plan.wide }
+            }
+            ComptimeOption::None => Line::of_channels(delta, place, plan),
         };
         Lines {
-            u: Line::of_channel(u, place),
-            delta: Line::of_channel(delta, place),
+            u: Line::of_channels(u, place, plan),
+            delta: Line::of_channels(delta, place, plan),
             z: of_z,
-            b: Line::of_group(b, place),
-            c: Line::of_group(c, place),
+            b: Line::of_group(b, place, plan),
+            c: Line::of_group(c, place, plan),
         }
     }
 }
@@ -150,29 +228,29 @@ impl Lines {
 ///
 /// Nothing is computed from a value here, or the unit would wait for it before it asks for the next.
 #[derive(CubeType)]
-pub(crate) struct Ahead<F: Float, N: Size> {
-    pub u: Array<F>,
-    pub delta: Array<F>,
-    pub z: Array<F>,
+pub(crate) struct Ahead<F: Float, N: Size, C: Size> {
+    pub u: Array<Vector<F, C>>,
+    pub delta: Array<Vector<F, C>>,
+    pub z: Array<Vector<F, C>>,
     /// Those of the gradient of the outputs; only the backward kernels fill it.
-    pub grad: Array<F>,
+    pub grad: Array<Vector<F, C>>,
     keep: Array<f32>,
-    /// Pairs of b and of c.
+    /// Quads of b and of c.
     b: Array<Vector<F, N>>,
     c: Array<Vector<F, N>>,
 }
 
 #[cube]
-impl<F: Float, N: Size> Ahead<F, N> {
-    pub fn new(#[comptime] plan: Plan) -> Ahead<F, N> {
-        Ahead::<F, N> {
+impl<F: Float, N: Size, C: Size> Ahead<F, N, C> {
+    pub fn new(#[comptime] plan: Plan) -> Ahead<F, N, C> {
+        Ahead::<F, N, C> {
             u: Array::new(plan.tokens_of_unit()),
             delta: Array::new(plan.tokens_of_unit()),
             z: Array::new(plan.tokens_of_unit()),
             grad: Array::new(plan.tokens_of_unit()),
             keep: Array::new(plan.tokens_of_unit()),
-            b: Array::new(comptime![plan.pairs_of_unit() * 2 / plan.vector]),
-            c: Array::new(comptime![plan.pairs_of_unit() * 2 / plan.vector]),
+            b: Array::new(comptime![plan.quads_of_unit() * plan.quad / plan.vector]),
+            c: Array::new(comptime![plan.quads_of_unit() * plan.quad / plan.vector]),
         }
     }
 
@@ -180,11 +258,11 @@ impl<F: Float, N: Size> Ahead<F, N> {
     #[allow(clippy::too_many_arguments, reason = "the tensors of the kernels")]
     pub fn read(
         &mut self,
-        u: &Tensor<F>,
-        delta: &Tensor<F>,
+        u: &Tensor<Vector<F, C>>,
+        delta: &Tensor<Vector<F, C>>,
         b: &Tensor<Vector<F, N>>,
         c: &Tensor<Vector<F, N>>,
-        z: &ComptimeOption<&Tensor<F>>,
+        z: &ComptimeOption<&Tensor<Vector<F, C>>>,
         steps: &ComptimeOption<&Tensor<i32>>,
         place: &Place,
         lines: &Lines,
@@ -205,19 +283,19 @@ impl<F: Float, N: Size> Ahead<F, N> {
                 self.z[i] = z[lines.z.at(step.place)];
             }
         }
-        let pairs = comptime![plan.padded_states() / 2];
-        let vectors = comptime![2 / plan.vector];
+        let vectors = comptime![plan.quad / plan.vector];
         #[unroll(plan.unroll)]
-        for i in 0..plan.pairs_of_unit() {
+        for i in 0..plan.quads_of_unit() {
             let index = UNIT_POS as usize + i * plan.units();
-            if index < comptime![plan.tile * pairs] {
-                let t = (first + index / pairs).min(end - 1);
+            if index < comptime![plan.tile * plan.quads()] {
+                let t = (first + index / plan.quads()).min(end - 1);
                 let step = step_at(steps, place.batch, place.order, t, length, plan.reverse);
                 #[unroll]
                 for k in 0..vectors {
-                    let n = (index % pairs * 2 + k * plan.vector).min(comptime![plan.d_state - plan.vector]);
-                    self.b[i * vectors + k] = b[(lines.b.at(step.place) + n) / plan.vector];
-                    self.c[i * vectors + k] = c[(lines.c.at(step.place) + n) / plan.vector];
+                    let n = index % plan.quads() * vectors + k;
+                    let n = n.min(comptime![plan.d_state / plan.vector - 1]);
+                    self.b[i * vectors + k] = b[lines.b.at(step.place) + n];
+                    self.c[i * vectors + k] = c[lines.c.at(step.place) + n];
                 }
             }
         }
@@ -227,7 +305,7 @@ impl<F: Float, N: Size> Ahead<F, N> {
     #[allow(clippy::too_many_arguments, reason = "where and when")]
     pub fn read_grad(
         &mut self,
-        grad_y: &Tensor<F>,
+        grad_y: &Tensor<Vector<F, C>>,
         steps: &ComptimeOption<&Tensor<i32>>,
         place: &Place,
         line: &Line,
@@ -244,52 +322,59 @@ impl<F: Float, N: Size> Ahead<F, N> {
     }
 }
 
-/// Delta and delta times u.
-type Two = Vector<f32, Const<2>>;
-
 /// A tile in shared memory.
 #[derive(CubeType)]
-pub(crate) struct Tile {
-    /// `[tile, channels]`: delta after bias and softplus, and that times u.
-    steps: Shared<[Two]>,
+pub(crate) struct Tile<C: Size, Q: Size> {
+    /// `[tile, lanes]`: delta after bias and softplus.
+    delta: Shared<[Vector<f32, C>]>,
+    /// `[tile, lanes]`: that times u.
+    x: Shared<[Vector<f32, C>]>,
     /// `[tile]`: 0 where the state is forgotten, else 1.
     pub keep: Shared<[f32]>,
-    /// `[tile, split * states / 2]`
-    b_c: Shared<[Pair]>,
+    /// `[tile, quads]`
+    b: Shared<[Vector<f32, Q>]>,
+    c: Shared<[Vector<f32, Q>]>,
 }
 
 /// What a unit reads of a token.
 #[derive(CubeType, Clone, Copy)]
-pub(crate) struct Token {
-    pub delta: f32,
-    pub x: f32,
+pub(crate) struct Token<C: Size> {
+    pub delta: Vector<f32, C>,
+    pub x: Vector<f32, C>,
 }
 
 #[cube]
-impl Tile {
-    pub fn new(#[comptime] plan: Plan) -> Tile {
-        Tile {
-            steps: Shared::new_slice(comptime![plan.tile * plan.channels]),
+impl<C: Size, Q: Size> Tile<C, Q> {
+    pub fn new(#[comptime] plan: Plan) -> Tile<C, Q> {
+        Tile::<C, Q> {
+            delta: Shared::new_slice(comptime![plan.tile * plan.lanes()]),
+            x: Shared::new_slice(comptime![plan.tile * plan.lanes()]),
             keep: Shared::new_slice(plan.tile),
-            b_c: Shared::new_slice(comptime![plan.tile * plan.padded_states() / 2]),
+            b: Shared::new_slice(comptime![plan.tile * plan.quads()]),
+            c: Shared::new_slice(comptime![plan.tile * plan.quads()]),
         }
     }
 
-    pub fn token(&self, t: usize, place: &Place, #[comptime] plan: Plan) -> Token {
-        let step = self.steps[t * plan.channels + place.column];
-        Token { delta: step.extract(0usize), x: step.extract(1usize) }
+    pub fn token(&self, t: usize, place: &Place, #[comptime] plan: Plan) -> Token<C> {
+        let at = t * plan.lanes() + place.lane;
+        Token::<C> { delta: self.delta[at], x: self.x[at] }
     }
 
-    /// The pair `q` of a unit's states at a token.
-    pub fn pair(&self, t: usize, q: usize, place: &Place, #[comptime] plan: Plan) -> Pair {
-        self.b_c[(t * plan.split + place.part) * comptime![plan.states / 2] + q]
+    /// b of the quad `q` of a unit's states at a token.
+    pub fn b(&self, t: usize, q: usize, place: &Place, #[comptime] plan: Plan) -> Vector<f32, Q> {
+        self.b[t * plan.quads() + place.part * comptime![plan.states / plan.quad] + q]
+    }
+
+    /// c of the same.
+    pub fn c(&self, t: usize, q: usize, place: &Place, #[comptime] plan: Plan) -> Vector<f32, Q> {
+        self.c[t * plan.quads() + place.part * comptime![plan.states / plan.quad] + q]
     }
 
     /// Brings in what a unit has read; tokens from the `tokens`th of the tile on change nothing.
     pub fn fill<F: Float, N: Size>(
         &mut self,
-        ahead: &Ahead<F, N>,
-        bias: f32,
+        ahead: &Ahead<F, N, C>,
+        bias: Vector<f32, C>,
         place: &Place,
         tokens: usize,
         #[comptime] plan: Plan,
@@ -298,35 +383,42 @@ impl Tile {
         for i in 0..plan.tokens_of_unit() {
             let t = place.part + i * plan.split;
             if t < plan.tile {
-                let live = t < tokens;
-                let delta = step_size(f32::cast_from(ahead.delta[i]), bias, plan);
-                let delta = select(live, delta, f32::new(0.0));
-                let x = delta * f32::cast_from(ahead.u[i]);
-                let mut step = Two::new(delta);
-                step.insert(1usize, select(live && place.active, x, f32::new(0.0)));
-                self.steps[t * plan.channels + place.column] = step;
-                if place.column == 0 {
-                    self.keep[t] = select(live, ahead.keep[i], f32::new(1.0));
+                let read = step_sizes(Vector::cast_from(ahead.delta[i]), bias, plan);
+                let mut delta = Vector::<f32, C>::new(0.0);
+                let mut x = Vector::<f32, C>::new(0.0);
+                let mut keep = f32::new(1.0);
+                if t < tokens {
+                    delta = read;
+                    keep = ahead.keep[i];
+                    if place.active {
+                        x = read * Vector::cast_from(ahead.u[i]);
+                    }
+                }
+                self.delta[t * plan.lanes() + place.lane] = delta;
+                self.x[t * plan.lanes() + place.lane] = x;
+                if place.lane == 0 {
+                    self.keep[t] = keep;
                 }
             }
         }
-        let pairs = comptime![plan.padded_states() / 2];
         #[unroll(plan.unroll)]
-        for i in 0..plan.pairs_of_unit() {
+        for i in 0..plan.quads_of_unit() {
             let index = UNIT_POS as usize + i * plan.units();
-            if index < comptime![plan.tile * pairs] {
-                let mut pair = Pair::new(0.0);
+            if index < comptime![plan.tile * plan.quads()] {
+                let mut b = Vector::<f32, Q>::new(0.0);
+                let mut c = Vector::<f32, Q>::new(0.0);
                 #[unroll]
-                for k in 0..2usize {
+                for k in 0..plan.quad {
                     // States without a number stay zero.
-                    if index % pairs * 2 + k < plan.d_state {
-                        let at = i * comptime![2 / plan.vector] + comptime![k / plan.vector];
+                    if index % plan.quads() * plan.quad + k < plan.d_state {
+                        let at = i * comptime![plan.quad / plan.vector] + comptime![k / plan.vector];
                         let lane = comptime![k % plan.vector];
-                        pair.insert(k, f32::cast_from(ahead.b[at].extract(lane)));
-                        pair.insert(comptime![k + 2], f32::cast_from(ahead.c[at].extract(lane)));
+                        b.insert(k, f32::cast_from(ahead.b[at].extract(lane)));
+                        c.insert(k, f32::cast_from(ahead.c[at].extract(lane)));
                     }
                 }
-                self.b_c[index] = pair;
+                self.b[index] = b;
+                self.c[index] = c;
             }
         }
     }
@@ -334,8 +426,8 @@ impl Tile {
     /// The recurrence of a unit's states at one token.
     pub fn advance(
         &self,
-        h: &mut Array<f32>,
-        rates: &Array<f32>,
+        h: &mut Array<Vector<f32, C>>,
+        rates: &Array<Vector<f32, C>>,
         t: usize,
         place: &Place,
         #[comptime] resets: bool,
@@ -343,40 +435,46 @@ impl Tile {
     ) {
         let token = self.token(t, place, plan);
         #[unroll]
-        for q in 0..comptime![plan.states / 2] {
-            let pair = self.pair(t, q, place, plan);
+        for q in 0..comptime![plan.states / plan.quad] {
+            let b = self.b(t, q, place, plan);
             #[unroll]
-            for k in 0..2usize {
-                let j = comptime![q * 2 + k];
+            for k in 0..plan.quad {
+                let j = comptime![q * plan.quad + k];
                 let mut kept = decay(token.delta, rates[j], plan);
                 if comptime![resets] {
-                    kept *= self.keep[t];
+                    kept *= Vector::new(self.keep[t]);
                 }
-                h[j] = fma(kept, h[j], token.x * pair.extract(k));
+                h[j] = fma(kept, h[j], token.x * Vector::new(b.extract(k)));
             }
         }
     }
 
-    /// What a unit's states add to the output of a token.
-    pub fn read_out(&self, h: &Array<f32>, t: usize, place: &Place, #[comptime] plan: Plan) -> f32 {
-        let mut sum = f32::new(0.0);
+    /// What a unit's states add to the outputs of a token.
+    pub fn read_out(
+        &self,
+        h: &Array<Vector<f32, C>>,
+        t: usize,
+        place: &Place,
+        #[comptime] plan: Plan,
+    ) -> Vector<f32, C> {
+        let mut sum = Vector::<f32, C>::new(0.0);
         #[unroll]
-        for q in 0..comptime![plan.states / 2] {
-            let pair = self.pair(t, q, place, plan);
+        for q in 0..comptime![plan.states / plan.quad] {
+            let c = self.c(t, q, place, plan);
             #[unroll]
-            for k in 0..2usize {
-                sum = fma(h[comptime![q * 2 + k]], pair.extract(comptime![k + 2]), sum);
+            for k in 0..plan.quad {
+                sum = fma(h[comptime![q * plan.quad + k]], Vector::new(c.extract(k)), sum);
             }
         }
         sum
     }
 }
 
-/// The gradients of `<c, h> + d u` for all tokens of a tile: `[tile, channels]` in shared memory.
+/// The gradients of `<c, h> + d u` for all tokens of a tile: `[tile, lanes]` in shared memory.
 #[cube]
-pub(crate) fn fill_grads<F: Float, N: Size>(
-    to: &mut Shared<[f32]>,
-    ahead: &Ahead<F, N>,
+pub(crate) fn fill_grads<F: Float, N: Size, C: Size>(
+    to: &mut Shared<[Vector<f32, C>]>,
+    ahead: &Ahead<F, N, C>,
     place: &Place,
     tokens: usize,
     #[comptime] gated: bool,
@@ -386,12 +484,15 @@ pub(crate) fn fill_grads<F: Float, N: Size>(
     for i in 0..plan.tokens_of_unit() {
         let t = place.part + i * plan.split;
         if t < plan.tile {
-            let mut grad = f32::cast_from(ahead.grad[i]);
-            if comptime![gated] {
-                let z = f32::cast_from(ahead.z[i]);
-                grad *= z * sigmoid(z, plan.ptx);
+            let mut grad = Vector::<f32, C>::new(0.0);
+            if t < tokens && place.active {
+                grad = Vector::cast_from(ahead.grad[i]);
+                if comptime![gated] {
+                    let z = Vector::<f32, C>::cast_from(ahead.z[i]);
+                    grad *= z * sigmoids(z, plan.wide, plan.math);
+                }
             }
-            to[t * plan.channels + place.column] = select(t < tokens && place.active, grad, f32::new(0.0));
+            to[t * plan.lanes() + place.lane] = grad;
         }
     }
 }

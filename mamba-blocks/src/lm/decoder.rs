@@ -1,0 +1,152 @@
+//! Decoding step by step, with the launches of a step recorded once where the device can.
+
+use super::{LmState, MambaLm};
+use crate::mamba::MambaState;
+use burn::module::Module;
+use burn::tensor::{DType, Graph, Int, Tensor, capture};
+use mamba_core::records_graphs;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Goes on from a state, one token for each row at a time. Made by [`MambaLm::decoder`].
+///
+/// A step of a small batch is hundreds of kernels of a few microseconds, and a host takes longer to launch them. On CUDA
+/// devices a step is recorded once, as a CUDA graph, and then replayed with one launch. Elsewhere it is
+/// [`MambaLm::step`].
+pub struct Decoder {
+    model: MambaLm,
+    buffers: Rc<RefCell<Buffers>>,
+    graph: Option<Graph<(), Box<dyn FnMut()>>>,
+}
+
+/// The memory that a recorded step reads and writes. No one else holds these tensors, so that they are written in place.
+struct Buffers {
+    tokens: Tensor<1, Int>,
+    state: LmState,
+    /// None before the first step.
+    logits: Option<Tensor<2>>,
+}
+
+impl MambaLm {
+    /// Decodes from `state`, which stays as it is. On an autodiff device nothing is tracked.
+    ///
+    /// # Panics
+    /// If `state` has no layers, or not as many as the model.
+    pub fn decoder(&self, state: &LmState) -> Decoder {
+        let model = self.valid();
+        let untracked =
+            |layer: &MambaState| MambaState { conv: untracked(layer.conv.clone()), ssm: untracked(layer.ssm.clone()) };
+        let state = LmState { layers: state.layers.iter().map(untracked).collect() };
+        let [batch, _, _] = state.layers.first().expect("Decoder: the state has no layers").ssm.dims();
+        let device = model.embedding.weight.device();
+        let buffers = Rc::new(RefCell::new(Buffers { tokens: Tensor::zeros([batch], &device), state, logits: None }));
+        let mut decoder = Decoder { model, buffers, graph: None };
+        if records_graphs(&device) {
+            decoder.record();
+        }
+        decoder
+    }
+}
+
+impl Decoder {
+    /// The logits of each next token, `[batch, padded_vocab]`, after `tokens`, `[batch]`.
+    ///
+    /// # Panics
+    /// If `tokens` has not one token for each row of the state.
+    pub fn step(&mut self, tokens: Tensor<1, Int>) -> Tensor<2> {
+        let mut buffers = self.buffers.borrow_mut();
+        let (actual, expected) = (tokens.dims(), buffers.tokens.dims());
+        assert!(actual == expected, "Decoder: `tokens` has shape {actual:?}, expected {expected:?}");
+        let Some(graph) = &mut self.graph else {
+            let (logits, next) = self.model.step(tokens, buffers.state.clone());
+            buffers.state = next;
+            return logits;
+        };
+        let dtype = buffers.tokens.dtype();
+        buffers.tokens.inplace(|own| own.slice_assign([0..expected[0]], tokens.cast(dtype)));
+        // The recorded step is replayed, not run: nothing borrows them then.
+        drop(buffers);
+        // SAFETY: what the step reads and writes lives as long as the decoder: its model, which no one writes, and its
+        // buffers, which no one else holds. A decoder stays on its thread, and so on the stream of its recording.
+        unsafe { graph.replay() };
+        copy(self.buffers.borrow().logits.as_ref().expect("the recorded step left its logits"))
+    }
+
+    /// The state behind the last token.
+    pub fn state(&self) -> LmState {
+        copy_state(&self.buffers.borrow().state)
+    }
+
+    fn record(&mut self) {
+        let start = {
+            let mut buffers = self.buffers.borrow_mut();
+            let own = copy_state(&buffers.state);
+            std::mem::replace(&mut buffers.state, own)
+        };
+        let model = in_kernel_dtypes(self.model.clone());
+        let shared = self.buffers.clone();
+        let step = move || {
+            let mut buffers = shared.borrow_mut();
+            let (logits, next) = model.step(buffers.tokens.clone(), buffers.state.clone());
+            assign_state(&mut buffers.state, next);
+            buffers.logits = Some(logits);
+        };
+        let device = self.model.embedding.weight.device();
+        let graph = capture(&device, Box::new(step) as Box<dyn FnMut()>);
+        // Recording went through some steps.
+        let mut buffers = self.buffers.borrow_mut();
+        if graph.is_hardware() {
+            assign_state(&mut buffers.state, start);
+            self.graph = Some(graph);
+        } else {
+            buffers.state = start;
+        }
+    }
+}
+
+/// The parameters that the kernels take in f32 in f32, so that a step does not cast them again. They are as exact.
+fn in_kernel_dtypes(mut model: MambaLm) -> MambaLm {
+    for layer in &mut model.layers {
+        let mixer = &mut layer.mixer;
+        mixer.a_log = mixer.a_log.clone().map(|a_log| a_log.cast(DType::F32));
+        mixer.d = mixer.d.clone().map(|d| d.cast(DType::F32));
+        mixer.dt_proj.bias = mixer.dt_proj.bias.clone().map(|bias| bias.map(|bias| bias.cast(DType::F32)));
+        mixer.conv1d.weight = mixer.conv1d.weight.clone().map(|weight| weight.cast(DType::F32));
+        mixer.conv1d.bias = mixer.conv1d.bias.clone().map(|bias| bias.map(|bias| bias.cast(DType::F32)));
+    }
+    model
+}
+
+fn untracked<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if x.is_autodiff() { x.inner() } else { x }
+}
+
+/// Writes `value` into the memory of `to`.
+fn assign<const D: usize>(to: &mut Tensor<D>, value: Tensor<D>) {
+    let dims = to.dims();
+    // A convolution of width 1 has no state.
+    if dims.contains(&0) {
+        return;
+    }
+    let all = dims.map(|size| 0..size);
+    to.inplace(|own| own.slice_assign(all, value));
+}
+
+fn assign_state(to: &mut LmState, value: LmState) {
+    for (to, value) in to.layers.iter_mut().zip(value.layers) {
+        assign(&mut to.conv, value.conv);
+        assign(&mut to.ssm, value.ssm);
+    }
+}
+
+/// The same in memory of its own.
+fn copy<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+    let mut copy = Tensor::empty(x.dims(), (&x.device(), x.dtype()));
+    assign(&mut copy, x.clone());
+    copy
+}
+
+fn copy_state(state: &LmState) -> LmState {
+    let copy = |layer: &MambaState| MambaState { conv: copy(&layer.conv), ssm: copy(&layer.ssm) };
+    LmState { layers: state.layers.iter().map(copy).collect() }
+}
