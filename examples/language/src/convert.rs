@@ -1,18 +1,18 @@
-//! `convert`: a model in Hugging Face's layout, for other programs.
+//! `convert`: a model in another layout.
 
 use std::path::PathBuf;
 
 use burn::prelude::*;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::pretrained::{Dtype, Pretrained};
 
-/// Writes a model as config.json and model.safetensors, in the layout that transformers loads.
+/// Writes a model as other programs load it.
 #[derive(Args)]
 pub struct ConvertArgs {
-    /// Folder of a published checkpoint, in either layout
+    /// Folder of a published checkpoint, in any layout
     #[arg(long, required_unless_present = "checkpoint")]
     model: Option<PathBuf>,
     /// Folder of a run, or one of its checkpoints
@@ -21,9 +21,20 @@ pub struct ConvertArgs {
     /// What the parameters are rounded to
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
+    /// What to write beside config.json
+    #[arg(long, value_enum, default_value_t = Layout::HuggingFace)]
+    to: Layout,
     /// Folder to write, without a model in it
     #[arg(long)]
     out: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Layout {
+    /// model.safetensors, which transformers loads
+    HuggingFace,
+    /// model.bpk, Burn's own format
+    Burn,
 }
 
 pub fn convert(args: &ConvertArgs, device: &Device) -> Result<(), Error> {
@@ -35,5 +46,9 @@ pub fn convert(args: &ConvertArgs, device: &Device) -> Result<(), Error> {
         (None, Some(model)) => Pretrained { model: model.clone(), dtype: args.dtype }.load(device)?,
         (None, None) => unreachable!("clap asks for one of the two"),
     };
-    Ok(model.save_pretrained(&args.out)?)
+    match args.to {
+        Layout::HuggingFace => model.save_pretrained(&args.out)?,
+        Layout::Burn => model.save_burnpack(&args.out)?,
+    }
+    Ok(())
 }

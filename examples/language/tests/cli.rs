@@ -253,9 +253,11 @@ fn a_converted_model_is_the_same_model() {
     let place = Place::with_run();
     let original = published("narrow_original");
     place.expect_success(&["convert", "--model", &original, "--out=converted"]);
+    place.expect_success(&["convert", "--model=converted", "--to=burn", "--out=burn"]);
     let ids = "--ids=1,2,3";
-    let before = place.expect_success(&["logits", "--model", &original, ids]);
-    assert_eq!(place.expect_success(&["logits", "--model=converted", ids]).lines().count(), before.lines().count());
+    let converted = place.expect_success(&["logits", "--model=converted", ids]);
+    assert_eq!(converted.lines().count(), 3 * 11);
+    assert_eq!(place.expect_success(&["logits", "--model=burn", ids]), converted);
     place.expect_success(&["convert", "--checkpoint=runs/language", "--out=bytes"]);
     assert!(place.expect_success(&["info", "--model=bytes"]).contains("vocab_size 256"));
     place.expect_refusal(&["convert", "--model", &original, "--out=converted"], "already holds a model");

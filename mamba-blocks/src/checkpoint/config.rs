@@ -219,3 +219,73 @@ fn inner(d_inner: usize, d_model: usize) -> (usize, Option<usize>) {
 fn unsupported(path: &Path, name: &'static str, found: String, expected: &'static str) -> CheckpointError {
     CheckpointError::Unsupported { path: path.to_path_buf(), name, found, expected }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn num_params(json: Value) -> usize {
+        parse(Path::new("config.json"), json, |name| name == "conv1d.bias").unwrap().num_params()
+    }
+
+    #[test]
+    fn published_sizes_have_their_parameter_counts_in_either_format() {
+        for (d_model, n_layer, expected) in [
+            (768, 24, 129_135_360),
+            (1024, 48, 371_516_416),
+            (1536, 48, 793_204_224),
+            (2048, 48, 1_372_178_432),
+            (2560, 64, 2_768_345_600),
+        ] {
+            let original = json!({
+                "d_model": d_model, "n_layer": n_layer, "vocab_size": 50277, "ssm_cfg": {}, "rms_norm": true,
+                "residual_in_fp32": true, "fused_add_norm": true, "pad_vocab_size_multiple": 8,
+            });
+            let hugging_face = json!({
+                "model_type": "mamba", "hidden_size": d_model, "num_hidden_layers": n_layer, "vocab_size": 50280,
+                "d_model": d_model, "n_layer": n_layer, "ssm_cfg": {}, "expand": 2, "intermediate_size": 2 * d_model,
+                "time_step_rank": d_model / 16, "state_size": 16, "conv_kernel": 4, "use_bias": false,
+            });
+            assert_eq!(num_params(original), expected);
+            assert_eq!(num_params(hugging_face), expected);
+        }
+        // The 7B FalconMamba: `expand` is not what its inner width says.
+        let falcon = json!({
+            "model_type": "falcon_mamba", "hidden_size": 4096, "num_hidden_layers": 64, "vocab_size": 65024,
+            "expand": 16, "intermediate_size": 8192, "time_step_rank": 256, "tie_word_embeddings": false,
+        });
+        assert_eq!(num_params(falcon), 7_272_665_088);
+    }
+
+    #[test]
+    fn settings_of_either_format_are_understood() {
+        let read = |json| parse(Path::new("config.json"), json, |_| true).unwrap();
+        let original = read(json!({
+            "d_model": 10, "n_layer": 3, "vocab_size": 33, "pad_vocab_size_multiple": 16, "tie_embeddings": false,
+            "ssm_cfg": {"layer": "Mamba1", "expand": 1.5, "dt_rank": 4, "d_state": 5, "d_conv": 2, "conv_bias": false},
+        }));
+        let expected = MambaLmConfig::new(33, 10, 3)
+            .with_pad_vocab_size_multiple(16)
+            .with_tie_embeddings(false)
+            .with_d_inner(Some(15))
+            .with_dt_rank(Some(4))
+            .with_d_state(5)
+            .with_d_conv(2)
+            .with_conv_bias(false)
+            .with_bias(true);
+        assert_eq!(original, expected);
+
+        let falcon = read(json!({
+            "model_type": "falcon_mamba", "hidden_size": 32, "num_hidden_layers": 1, "vocab_size": 9, "expand": 3.0,
+            "time_step_rank": "auto", "layer_norm_epsilon": 1e-6, "residual_in_fp32": false, "use_bias": false,
+        }));
+        let expected = MambaLmConfig::new(9, 32, 1)
+            .with_pad_vocab_size_multiple(1)
+            .with_expand(3)
+            .with_norm_epsilon(1e-6)
+            .with_inner_norm_epsilon(Some(1e-6))
+            .with_residual_in_fp32(false);
+        assert_eq!(falcon, expected);
+    }
+}

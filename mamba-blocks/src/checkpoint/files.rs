@@ -8,9 +8,17 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// In the order in which transformers looks for them.
-const CANDIDATES: [&str; 4] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// In the order in which transformers looks for them; it does not know the last.
+const CANDIDATES: [&str; 5] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    BURNPACK,
+];
+
+/// Burn's own format.
+pub(super) const BURNPACK: &str = "model.bpk";
 
 /// Files with weights, and in which of them an index places which tensor.
 pub(super) struct Found {

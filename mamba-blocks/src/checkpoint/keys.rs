@@ -25,6 +25,22 @@ pub(super) fn block(index: usize) -> String {
     format!("backbone.layers.{index}")
 }
 
+/// The name of one of our parameters in the published layouts.
+pub(super) fn published(path: &str) -> String {
+    let at = if path.starts_with("lm_head.") { "" } else { "backbone." };
+    let renamed = [(".gamma", ".weight"), (".a_log", ".A_log"), (".d", ".D")];
+    let renamed = renamed.iter().find_map(|(ours, theirs)| Some((path.strip_suffix(ours)?, theirs)));
+    match renamed {
+        Some((rest, end)) => format!("{at}{rest}{end}"),
+        None => format!("{at}{path}"),
+    }
+}
+
+/// Whether it is the weight of a linear layer.
+pub(super) fn is_linear(key: &str) -> bool {
+    key == HEAD || key.ends_with("_proj.weight")
+}
+
 /// The tensors of a mixer.
 fn mixer(config: &MambaConfig) -> Vec<(&'static str, Vec<usize>)> {
     let (d_model, d_inner, d_state, dt_rank) = (config.d_model, config.d_inner(), config.d_state, config.dt_rank());

@@ -2,7 +2,7 @@
 
 use super::error::CheckpointError;
 use super::keys;
-use super::weights::Weights;
+use super::weights::{Source, Weights};
 use crate::block::MambaBlock;
 use crate::lm::{MambaLm, MambaLmConfig};
 use crate::mamba::{Mamba, MambaConfig};
@@ -66,10 +66,12 @@ impl Loader<'_> {
         Ok(RmsNorm { gamma: self.parameter(key, self.dtype)?, epsilon: self.config.norm_epsilon })
     }
 
-    /// PyTorch's weight is `[d_output, d_input]`, Burn's the other way round.
+    /// PyTorch's weight is `[d_output, d_input]`, Burn's and that of its own format `[d_input, d_output]`.
     fn linear(&self, at: &str, bias: bool) -> Result<Linear, CheckpointError> {
         let key = format!("{at}.weight");
-        let data = transposed(self.read(&key, self.dtype)?);
+        let data = self.read(&key, self.dtype)?;
+        let data =
+            if matches!(self.weights.tensors[&key].source, Source::Burnpack(_)) { data } else { transposed(data) };
         let weight = Param::from_tensor(Tensor::from_data(data, (self.device, self.dtype)));
         Ok(Linear { weight, bias: self.optional(bias, &format!("{at}.bias"))? })
     }

@@ -4,6 +4,7 @@
 //! in the shards that `model.safetensors.index.json` or `pytorch_model.bin.index.json` names. Which layout the
 //! configuration has, and which the names of the tensors, is seen from the files.
 
+mod burnpack;
 mod config;
 mod error;
 mod files;
@@ -66,7 +67,8 @@ impl MambaLm {
     /// Mamba-1 models in the layout of the [original implementation](https://github.com/state-spaces/mamba)
     /// (`pytorch_model.bin`) and in that of [transformers](https://github.com/huggingface/transformers)
     /// (`model.safetensors`, `pytorch_model.bin`, or shards with an index), where a `falcon_mamba` is one with
-    /// [`inner_norm_epsilon`](MambaLmConfig::inner_norm_epsilon) as at inference.
+    /// [`inner_norm_epsilon`](MambaLmConfig::inner_norm_epsilon) as at inference; and what
+    /// [`save_burnpack`](Self::save_burnpack) wrote.
     ///
     /// Nothing in a file is executed, and no memory is taken that the files have no bytes for.
     ///
@@ -105,7 +107,16 @@ impl MambaLm {
     /// # Errors
     /// [`CheckpointError::Write`].
     pub fn save_pretrained(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
-        save::save(self, path.as_ref())
+        save::hugging_face(self, path.as_ref())
+    }
+
+    /// As [`save_pretrained`](Self::save_pretrained), with the weights in Burn's own format, `model.bpk`, which
+    /// transformers does not load.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Write`].
+    pub fn save_burnpack(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        save::burnpack(self, path.as_ref())
     }
 }
 

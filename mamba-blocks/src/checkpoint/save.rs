@@ -1,10 +1,11 @@
-//! A model in Hugging Face's layout.
+//! A model as files: in Hugging Face's layout, or with the weights in Burn's own format.
 
 use super::error::CheckpointError;
+use super::files::BURNPACK;
 use crate::lm::MambaLm;
 use burn::tensor::DType;
-use burn_store::burn_pack::AtomicFile;
-use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
+use burn_store::burn_pack::{self, AtomicFile};
+use burn_store::{BurnToPyTorchAdapter, BurnpackStore, ModuleSnapshot, ModuleStore, SafetensorsStore};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
@@ -18,12 +19,9 @@ const NAMES: [(&str, &str); 4] = [
     (r"\.d$", ".D"),
 ];
 
-/// Writes both files beside their places first, the weights before the configuration that makes them a model.
-pub(super) fn save(model: &MambaLm, folder: &Path) -> Result<(), CheckpointError> {
-    fs::create_dir_all(folder).map_err(|error| CheckpointError::write(folder, error))?;
-
-    let path = folder.join("model.safetensors");
-    let mut store = SafetensorsStore::from_file(&path)
+/// The weights for transformers, and the configuration.
+pub(super) fn hugging_face(model: &MambaLm, folder: &Path) -> Result<(), CheckpointError> {
+    let mut store = SafetensorsStore::from_file(folder.join("model.safetensors"))
         .overwrite(true)
         .with_to_adapter(BurnToPyTorchAdapter)
         .clear_metadata()
@@ -31,14 +29,25 @@ pub(super) fn save(model: &MambaLm, folder: &Path) -> Result<(), CheckpointError
     for (ours, theirs) in NAMES {
         store = store.with_key_remapping(ours, theirs);
     }
-    model.save_into(&mut store).map_err(|error| CheckpointError::write(&path, error))?;
+    save(model, folder, &mut store)
+}
+
+/// The weights in Burn's own format, and the configuration.
+pub(super) fn burnpack(model: &MambaLm, folder: &Path) -> Result<(), CheckpointError> {
+    save(model, folder, &mut BurnpackStore::from_file(folder.join(BURNPACK)).overwrite(true))
+}
+
+/// Both files are written beside their places first, the weights before the configuration that makes them a model.
+fn save(model: &MambaLm, folder: &Path, weights: &mut impl ModuleStore) -> Result<(), CheckpointError> {
+    fs::create_dir_all(folder).map_err(|error| CheckpointError::write(folder, error))?;
+    model.save_into(weights).map_err(|error| CheckpointError::write(folder, error))?;
 
     let path = folder.join("config.json");
     let write = || {
         let (scratch, mut file) = AtomicFile::create(&path)?;
         let written = writeln!(file, "{:#}", config(model)).and_then(|()| file.sync_all());
         drop(file);
-        written.map_err(|error| burn_store::burn_pack::Error::IoError(error.to_string()))?;
+        written.map_err(|error| burn_pack::Error::IoError(error.to_string()))?;
         scratch.commit()
     };
     write().map_err(|error| CheckpointError::write(&path, error))

@@ -1,9 +1,10 @@
 //! The tensors of a checkpoint: where they are, not yet what they hold.
 
 use super::error::CheckpointError;
-use super::{files, safetensors};
+use super::{burnpack, files, safetensors};
 use burn::tensor::{DType, TensorData};
 use burn_store::pytorch_reader::{self, PytorchReader};
+use burn_store::{bridge, burn_pack};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ pub(super) enum Source {
         bytes: usize,
     },
     Pytorch(pytorch_reader::Tensor),
+    /// The weights of linear layers are the other way round than the shape says.
+    Burnpack(burn_pack::Tensor),
 }
 
 impl Stored {
@@ -34,16 +37,18 @@ impl Stored {
         match &self.source {
             Source::Safetensors { bytes, .. } => *bytes as u64,
             Source::Pytorch(tensor) => tensor.byte_len() as u64,
+            Source::Burnpack(tensor) => tensor.byte_len() as u64,
         }
     }
 
-    /// The values as they are in the file, in its shape.
+    /// The values as they are in the file.
     pub fn read(&self) -> Result<TensorData, CheckpointError> {
         let damaged = |reason: String| CheckpointError::damaged(&self.path, reason);
         let dtype = self.dtype.clone().map_err(damaged)?;
         let bytes = match &self.source {
             Source::Safetensors { file, start, bytes } => safetensors::read(file, *start, *bytes),
             Source::Pytorch(tensor) => tensor.read(),
+            Source::Burnpack(tensor) => return bridge::to_data(tensor).map_err(|error| damaged(error.to_string())),
         };
         let bytes = bytes.map_err(|error| match error.raw_os_error() {
             Some(_) => CheckpointError::read(&self.path)(error),
@@ -68,9 +73,10 @@ impl Weights {
         let found = files::find(folder)?;
         for path in &found.paths {
             weights.file_bytes += std::fs::metadata(path).map_err(CheckpointError::read(path))?.len();
-            let tensors = match path.extension().is_some_and(|extension| extension == "safetensors") {
-                true => safetensors::open(path)?,
-                false => pytorch(path)?,
+            let tensors = match path.extension().and_then(|extension| extension.to_str()) {
+                Some("safetensors") => safetensors::open(path)?,
+                Some("bpk") => burnpack::open(path)?,
+                _ => pytorch(path)?,
             };
             for (key, stored) in tensors {
                 if let Some(first) = weights.tensors.insert(key.clone(), stored) {

@@ -2,11 +2,12 @@
 //!
 //! `PROPTEST_CASES` sets how many; the seeds of those that failed once are kept beside this file.
 
-use super::copy;
 use super::memory::peak_of;
+use super::{copy, folder};
 use mamba_blocks::MambaLm;
 use proptest::prelude::*;
 use std::fs;
+use tempfile::TempDir;
 
 /// Ten times what loading the undamaged files takes.
 const MOST_BYTES: usize = 4_000_000;
@@ -112,7 +113,10 @@ impl Damage {
 
 /// Loads a copy of `checkpoint` with its file `name` damaged.
 fn survives(checkpoint: &str, name: &str, damage: &[Damage]) -> Result<(), TestCaseError> {
-    let place = copy(checkpoint);
+    survives_in(&copy(checkpoint), name, damage)
+}
+
+fn survives_in(place: &TempDir, name: &str, damage: &[Damage]) -> Result<(), TestCaseError> {
     let path = place.path().join(name);
     let mut file = fs::read(&path).unwrap();
     damage.iter().for_each(|damage| damage.to(&mut file));
@@ -136,6 +140,13 @@ proptest! {
     #[test]
     fn damaged_pickles(damage in prop::collection::vec(damage(), 1..4)) {
         survives("narrow_original", "pytorch_model.bin", &damage)?;
+    }
+
+    #[test]
+    fn damaged_burnpacks(damage in prop::collection::vec(damage(), 1..4)) {
+        let (device, place) = (crate::device(), tempfile::tempdir().unwrap());
+        MambaLm::from_pretrained(folder("narrow"), &device).unwrap().save_burnpack(place.path()).unwrap();
+        survives_in(&place, "model.bpk", &damage)?;
     }
 
     #[test]

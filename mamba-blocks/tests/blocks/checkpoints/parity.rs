@@ -1,9 +1,10 @@
 use super::{Expected, folder, logits};
 use crate::device;
 use burn::tensor::DType;
-use mamba_blocks::{GenerationConfig, LoadOptions, MambaLm, MambaLmConfig};
+use mamba_blocks::{CheckpointError, GenerationConfig, LoadOptions, MambaLm, MambaLmConfig};
 use std::fs;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 /// Those that transformers was asked about.
 fn names() -> Vec<String> {
@@ -53,20 +54,26 @@ fn all_layouts_of_the_same_weights_give_the_same_bits() {
     }
 }
 
+type Save = fn(&MambaLm, &Path) -> Result<(), CheckpointError>;
+
+const SAVES: [Save; 2] = [|model, path| model.save_pretrained(path), |model, path| model.save_burnpack(path)];
+
 #[test]
 fn an_exported_model_is_the_same_model() {
     let device = device();
     for name in names() {
         let prompt = Expected::open(&name).prompt(&device);
-        let export = tempfile::tempdir().unwrap();
         let model = MambaLm::from_pretrained(folder(&name), &device).unwrap();
-        model.save_pretrained(export.path()).unwrap();
-        assert_eq!(fs::read_dir(export.path()).unwrap().count(), 2, "{name}: something is left behind");
+        for save in SAVES {
+            let export = tempfile::tempdir().unwrap();
+            save(&model, export.path()).unwrap();
+            assert_eq!(fs::read_dir(export.path()).unwrap().count(), 2, "{name}: something is left behind");
 
-        let again = MambaLm::from_pretrained(export.path(), &device).unwrap();
-        assert_eq!(logits(&model, prompt.clone()), logits(&again, prompt), "{name}");
-        let config = |path| MambaLmConfig::from_pretrained(path).unwrap();
-        assert_eq!(config(folder(&name)), config(export.path().to_path_buf()), "{name}");
+            let again = MambaLm::from_pretrained(export.path(), &device).unwrap();
+            assert_eq!(logits(&model, prompt.clone()), logits(&again, prompt.clone()), "{name}");
+            let config = |path| MambaLmConfig::from_pretrained(path).unwrap();
+            assert_eq!(config(folder(&name)), config(export.path().to_path_buf()), "{name}");
+        }
     }
 }
 
