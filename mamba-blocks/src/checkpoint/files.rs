@@ -54,8 +54,18 @@ pub(super) fn find(folder: &Path) -> Result<Found, CheckpointError> {
     Ok(Found { paths: paths.into_iter().collect(), places })
 }
 
+/// The size of a file; a link to a device without end is none.
+pub(super) fn size(path: &Path) -> Result<u64, CheckpointError> {
+    let metadata = fs::metadata(path).map_err(CheckpointError::read(path))?;
+    match metadata.is_file() {
+        true => Ok(metadata.len()),
+        false => Err(CheckpointError::damaged(path, "it is no regular file")),
+    }
+}
+
 /// A JSON file as a `T`.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {
+    size(path)?;
     let bytes = fs::read(path).map_err(CheckpointError::read(path))?;
     serde_json::from_slice(&bytes).map_err(|error| CheckpointError::damaged(path, error))
 }

@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod keys;
 mod load;
+mod pytorch;
 mod safetensors;
 mod save;
 mod weights;

@@ -1,10 +1,9 @@
 //! The tensors of a checkpoint: where they are, not yet what they hold.
 
 use super::error::CheckpointError;
-use super::{burnpack, files, safetensors};
+use super::{burnpack, files, pytorch, safetensors};
 use burn::tensor::{DType, TensorData};
-use burn_store::pytorch_reader::{self, PytorchReader};
-use burn_store::{bridge, burn_pack};
+use burn_store::{bridge, burn_pack, pytorch_reader};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -72,11 +71,11 @@ impl Weights {
         let mut weights = Self { folder: folder.to_path_buf(), tensors: BTreeMap::new(), file_bytes: 0 };
         let found = files::find(folder)?;
         for path in &found.paths {
-            weights.file_bytes += std::fs::metadata(path).map_err(CheckpointError::read(path))?.len();
+            weights.file_bytes += files::size(path)?;
             let tensors = match path.extension().and_then(|extension| extension.to_str()) {
                 Some("safetensors") => safetensors::open(path)?,
                 Some("bpk") => burnpack::open(path)?,
-                _ => pytorch(path)?,
+                _ => pytorch::open(path)?,
             };
             for (key, stored) in tensors {
                 if let Some(first) = weights.tensors.insert(key.clone(), stored) {
@@ -96,27 +95,4 @@ impl Weights {
     pub fn contains(&self, key: &str) -> bool {
         self.tensors.contains_key(key)
     }
-}
-
-/// The tensors of a PyTorch file. burn-store's reader runs nothing of the pickle and trusts no length in it.
-fn pytorch(path: &Path) -> Result<Vec<(String, Stored)>, CheckpointError> {
-    let reader = PytorchReader::new(path).map_err(|error| match error {
-        pytorch_reader::PytorchError::Io(source) if source.raw_os_error().is_some() => {
-            CheckpointError::read(path)(source)
-        }
-        error => CheckpointError::damaged(path, error),
-    })?;
-    let stored = |tensor: pytorch_reader::Tensor| Stored {
-        path: path.to_path_buf(),
-        shape: tensor.shape().to_vec(),
-        dtype: match tensor.dtype() {
-            pytorch_reader::DType::F64 => Ok(DType::F64),
-            pytorch_reader::DType::F32 => Ok(DType::F32),
-            pytorch_reader::DType::F16 => Ok(DType::F16),
-            pytorch_reader::DType::BF16 => Ok(DType::BF16),
-            other => Err(format!("{other:?}")),
-        },
-        source: Source::Pytorch(tensor),
-    };
-    Ok(reader.into_tensors().into_iter().map(|(key, tensor)| (key, stored(tensor))).collect())
 }

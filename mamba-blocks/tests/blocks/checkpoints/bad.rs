@@ -1,5 +1,6 @@
 //! What is refused, and with which words.
 
+use super::memory::peak_of;
 use super::{copy, folder};
 use crate::device;
 use burn::tensor::DType;
@@ -129,6 +130,25 @@ fn a_hostile_pickle_is_not_run() {
     fs::write(place.path().join("pytorch_model.bin"), pickle).unwrap();
     super::bad::error(place.path());
     assert!(!Path::new("hostile_pickle_ran").exists());
+}
+
+#[test]
+fn a_pickle_that_unpacks_to_much_more() {
+    let (error, peak) = peak_of(|| error(&folder("compressed")));
+    assert!(error.to_string().contains("compressed"), "{error}");
+    assert!(peak < 100_000, "{peak} bytes");
+}
+
+#[cfg(unix)]
+#[test]
+fn files_without_end() {
+    for name in ["config.json", "model.safetensors"] {
+        let place = copy("narrow");
+        let path = place.path().join(name);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(matches!(error(place.path()), CheckpointError::Damaged { path: named, .. } if named == path));
+    }
 }
 
 #[test]
