@@ -41,7 +41,7 @@ mod precision;
 mod projection;
 
 pub use block::{MambaBlock, MambaBlockConfig};
-pub use checkpoint::{CheckpointError, LoadOptions, Problem, Problems};
+pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems};
 pub use error::{ConfigError, GenerationError};
 pub use lm::{GenerationConfig, LmState, MambaLm, MambaLmConfig, Sampling};
 pub use mamba::{DtInit, Mamba, MambaConfig, MambaOptions, MambaState};

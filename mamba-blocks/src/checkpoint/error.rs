@@ -75,7 +75,7 @@ pub enum CheckpointError {
         /// The folder of the checkpoint.
         folder: PathBuf,
         /// What is missing, left over or different.
-        problems: Problems,
+        problems: TensorProblems,
     },
     /// The tensors claim more bytes than the files could hold.
     #[error("the tensors in {folder} claim {claimed} bytes, expected at most {expected} for files of this size")]
@@ -123,7 +123,7 @@ impl CheckpointError {
 /// One tensor that is not as the configuration describes it. Shapes are PyTorch's.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Problem {
+pub enum TensorProblem {
     /// It is in no file.
     Missing {
         /// Its name.
@@ -162,7 +162,7 @@ pub enum Problem {
     },
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for TensorProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { key, expected } => write!(f, "`{key}` is missing, expected with shape {expected:?}"),
@@ -181,9 +181,9 @@ impl fmt::Display for Problem {
 
 /// All that is wrong with the tensors of a checkpoint; the text tells the first few.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Problems(pub Vec<Problem>);
+pub struct TensorProblems(pub Vec<TensorProblem>);
 
-impl fmt::Display for Problems {
+impl fmt::Display for TensorProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const TOLD: usize = 5;
         for (i, problem) in self.0.iter().take(TOLD).enumerate() {

@@ -54,6 +54,11 @@ pub(super) fn find(folder: &Path) -> Result<Found, CheckpointError> {
     Ok(Found { paths: paths.into_iter().collect(), places })
 }
 
+/// The first of the candidates in `folder` but Burn's own.
+pub(super) fn published(folder: &Path) -> Option<&'static str> {
+    CANDIDATES.into_iter().find(|name| *name != BURNPACK && folder.join(name).exists())
+}
+
 /// The size of a file; a link to a device without end is none.
 pub(super) fn size(path: &Path) -> Result<u64, CheckpointError> {
     let metadata = fs::metadata(path).map_err(CheckpointError::read(path))?;

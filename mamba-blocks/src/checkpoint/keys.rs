@@ -1,6 +1,6 @@
 //! Which tensors a model has: their names, which the two layouts share, and their shapes in PyTorch.
 
-use super::error::{CheckpointError, Problem, Problems};
+use super::error::{CheckpointError, TensorProblem, TensorProblems};
 use super::weights::{Stored, Weights};
 use crate::lm::MambaLmConfig;
 use crate::mamba::MambaConfig;
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 pub(super) const HEAD: &str = "lm_head.weight";
 pub(super) const NORM_F: &str = "backbone.norm_f.weight";
 /// Transformers calls the embedding by the plural.
-pub(super) const EMBEDDINGS: &str = "backbone.embeddings.weight";
+const EMBEDDINGS: &str = "backbone.embeddings.weight";
 const EMBEDDING: &str = "backbone.embedding.weight";
 
 /// More problems than this are not collected: one key of every layer is enough.
@@ -88,7 +88,7 @@ pub(super) fn check(weights: &Weights, config: &MambaLmConfig) -> Result<(), Che
     }
     if problems.len() < MOST_PROBLEMS {
         let unexpected = weights.tensors.iter().filter(|(key, _)| !known.contains(*key));
-        problems.extend(unexpected.take(MOST_PROBLEMS).map(|(key, stored)| Problem::Unexpected {
+        problems.extend(unexpected.take(MOST_PROBLEMS).map(|(key, stored)| TensorProblem::Unexpected {
             key: key.clone(),
             file: stored.path.clone(),
             found: stored.shape.clone(),
@@ -96,18 +96,20 @@ pub(super) fn check(weights: &Weights, config: &MambaLmConfig) -> Result<(), Che
     }
     match problems.is_empty() {
         true => Ok(()),
-        false => Err(CheckpointError::Tensors { folder: weights.folder.clone(), problems: Problems(problems) }),
+        false => Err(CheckpointError::Tensors { folder: weights.folder.clone(), problems: TensorProblems(problems) }),
     }
 }
 
 /// What is wrong with one tensor.
-fn problem(stored: Option<&Stored>, key: &str, expected: Vec<usize>) -> Option<Problem> {
+fn problem(stored: Option<&Stored>, key: &str, expected: Vec<usize>) -> Option<TensorProblem> {
     let key = key.to_string();
-    let Some(stored) = stored else { return Some(Problem::Missing { key, expected }) };
+    let Some(stored) = stored else { return Some(TensorProblem::Missing { key, expected }) };
     let file = stored.path.clone();
     match &stored.dtype {
-        Err(found) => Some(Problem::DType { key, file, found: found.clone() }),
-        Ok(_) if stored.shape != expected => Some(Problem::Shape { key, file, found: stored.shape.clone(), expected }),
+        Err(found) => Some(TensorProblem::DType { key, file, found: found.clone() }),
+        Ok(_) if stored.shape != expected => {
+            Some(TensorProblem::Shape { key, file, found: stored.shape.clone(), expected })
+        }
         Ok(_) => None,
     }
 }

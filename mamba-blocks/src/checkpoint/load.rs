@@ -25,10 +25,12 @@ impl Loader<'_> {
     pub fn model(&self) -> Result<MambaLm, CheckpointError> {
         keys::check(self.weights, self.config)?;
         self.check_size()?;
+        // First, as it reads the embedding twice.
+        self.check_tied()?;
         let embedding = Embedding { weight: self.parameter(keys::embedding(self.weights), self.dtype)? };
-        // Before the layers: it is as large as the embedding, and is read while there is least beside it.
+        // Before the layers: it is as large as the embedding, and is read while there is little beside it.
         let lm_head = match self.config.tie_embeddings {
-            true => self.check_tied().map(|()| None)?,
+            true => None,
             false => Some(self.linear("lm_head", false)?),
         };
         let layers = (0..self.config.n_layer).map(|index| self.block(&keys::block(index))).collect::<Result<_, _>>()?;
@@ -94,7 +96,8 @@ impl Loader<'_> {
 
     /// A head that is stored although it is tied has to be the embedding.
     fn check_tied(&self) -> Result<(), CheckpointError> {
-        let Some(head) = self.weights.tensors.get(keys::HEAD) else { return Ok(()) };
+        let head = self.weights.tensors.get(keys::HEAD).filter(|_| self.config.tie_embeddings);
+        let Some(head) = head else { return Ok(()) };
         let embedding = &self.weights.tensors[keys::embedding(self.weights)];
         match head.read()? == embedding.read()? {
             true => Ok(()),

@@ -15,7 +15,7 @@ mod safetensors;
 mod save;
 mod weights;
 
-pub use error::{CheckpointError, Problem, Problems};
+pub use error::{CheckpointError, TensorProblem, TensorProblems};
 
 use crate::lm::{MambaLm, MambaLmConfig};
 use burn::tensor::{DType, Device};
@@ -115,7 +115,7 @@ impl MambaLm {
     /// transformers does not load.
     ///
     /// # Errors
-    /// [`CheckpointError::Write`].
+    /// [`CheckpointError::Write`], also if the folder holds weights in another format, which would be loaded instead.
     pub fn save_burnpack(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
         save::burnpack(self, path.as_ref())
     }

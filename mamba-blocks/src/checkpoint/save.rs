@@ -1,7 +1,7 @@
 //! A model as files: in Hugging Face's layout, or with the weights in Burn's own format.
 
 use super::error::CheckpointError;
-use super::files::BURNPACK;
+use super::files::{self, BURNPACK};
 use crate::lm::MambaLm;
 use burn::tensor::DType;
 use burn_store::burn_pack::{self, AtomicFile};
@@ -34,6 +34,9 @@ pub(super) fn hugging_face(model: &MambaLm, folder: &Path) -> Result<(), Checkpo
 
 /// The weights in Burn's own format, and the configuration.
 pub(super) fn burnpack(model: &MambaLm, folder: &Path) -> Result<(), CheckpointError> {
+    if let Some(other) = files::published(folder) {
+        return Err(CheckpointError::write(folder, format!("it holds {other}, which would be loaded instead")));
+    }
     save(model, folder, &mut BurnpackStore::from_file(folder.join(BURNPACK)).overwrite(true))
 }
 
