@@ -7,6 +7,8 @@
 //! | [`MambaLm`] | Gu & Dao 2023, section 4.2 | embedding, blocks, final norm, tied head; generates text |
 //! | [`optim`] | their published code | which parameters get no weight decay |
 //!
+//! [`MambaLm::from_pretrained`] loads published checkpoints.
+//!
 //! Every layer is built as Burn's own are, `XConfig::new(..).with_..(..).init(&device)`, and takes part in any module.
 //! Parameters have the names of the original implementation.
 //!
@@ -30,6 +32,7 @@
 //! ```
 
 mod block;
+mod checkpoint;
 mod error;
 mod lm;
 mod mamba;
@@ -38,6 +41,7 @@ mod precision;
 mod projection;
 
 pub use block::{MambaBlock, MambaBlockConfig};
+pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems};
 pub use error::{ConfigError, GenerationError};
 pub use lm::{Decoder, GenerationConfig, LmState, MambaLm, MambaLmConfig, Sampling};
 pub use mamba::{DtInit, Mamba, MambaConfig, MambaOptions, MambaState};

@@ -41,6 +41,18 @@ pub enum Error {
     Conflict { flag: String, given: String, stored: String, path: PathBuf },
     #[error("{path} already holds a run: add --resume to continue it, --overwrite to replace it")]
     RunExists { path: PathBuf },
+    #[error(transparent)]
+    Pretrained(#[from] mamba_blocks::CheckpointError),
+    #[error("{path} already holds a model: choose another folder with --out")]
+    ModelExists { path: PathBuf },
+    #[error("there are no token ids: at least one is needed")]
+    NoIds,
+    #[error("`{found}` is no token id: expected a whole number from 0 to 2147483647")]
+    Id { found: String },
+    #[error("token {id} at position {position} is not in the vocabulary of {vocabulary}")]
+    Token { id: u32, position: usize, vocabulary: usize },
+    #[error("the device does not give the result back: {0}")]
+    Device(String),
     #[error("the prompt is empty: at least one byte is needed")]
     EmptyPrompt,
     #[error("training diverged at step {step} (loss {loss}): lower --lr or --clip")]

@@ -11,8 +11,9 @@ const SCRATCH: &str = ".scratch-";
 
 /// Puts what `build` makes (a file or a folder) at `path` in one step: built in a scratch sibling, then renamed.
 pub fn publish(path: &Path, build: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let attempt = || {
-        let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(path.parent().unwrap_or(Path::new(".")))?;
+        let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent)?;
         let built = scratch.path().join("built");
         build(&built)?;
         fs::rename(&built, path)

@@ -5,25 +5,28 @@ use std::path::PathBuf;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use clap::{ArgMatches, Args};
-use mamba_blocks::MambaLm;
+use mamba_blocks::{MambaLm, MambaLmConfig};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::settings::Settings;
 
-/// Shows the configuration, parameters and memory of a model: of a checkpoint, or of the given flags.
+/// Shows the configuration, parameters and memory of a model: of a run, of a published checkpoint, or of the given flags.
 #[derive(Args)]
 pub struct InfoArgs {
     /// Folder of a run, or one of its checkpoints
     #[arg(long)]
     checkpoint: Option<PathBuf>,
+    /// Folder of a published checkpoint
+    #[arg(long, conflicts_with_all = ["checkpoint", "Settings"])]
+    model: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
 }
 
 pub fn info(args: &InfoArgs, matches: &ArgMatches, device: &Device) -> Result<(), Error> {
-    let (config, settings, model) = match &args.checkpoint {
-        Some(path) => {
+    let (config, settings, model) = match (&args.checkpoint, &args.model) {
+        (Some(path), _) => {
             let checkpoint = Checkpoint::open(path)?;
             checkpoint.refuse_conflict(&args.settings, matches)?;
             let model = checkpoint.model(device)?;
@@ -32,15 +35,23 @@ pub fn info(args: &InfoArgs, matches: &ArgMatches, device: &Device) -> Result<()
             if let Some((record, loss)) = checkpoint.history.iter().rev().find_map(|r| Some((r, r.validation?))) {
                 println!("validation   {loss:.4} nats per byte at step {}", record.step);
             }
-            (checkpoint.config.model, checkpoint.config.settings, model)
+            (checkpoint.config.model, Some(checkpoint.config.settings), model)
         }
-        None => {
+        (None, Some(path)) => {
+            let config = MambaLmConfig::from_pretrained(path)?;
+            // Of the same shapes; the weights themselves need not be read.
+            let model = config.init(device);
+            (config, None, model)
+        }
+        (None, None) => {
             args.settings.validate()?;
             let config = args.settings.model();
-            (config.clone(), args.settings.clone(), config.init(device))
+            (config.clone(), Some(args.settings.clone()), config.init(device))
         }
     };
-    println!("training     {}", one_line(&settings));
+    if let Some(settings) = settings {
+        println!("training     {}", one_line(&settings));
+    }
     println!("model        {}", one_line(&config));
     println!("parameters   {}", model.num_params());
     list_parameters(&model);

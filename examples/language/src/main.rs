@@ -1,7 +1,9 @@
-//! A byte-level Mamba language model on real text: `train`, `generate`, `eval` and `info`.
+//! Mamba language models: a byte-level one on real text (`train`, `generate`, `eval`, `info`), and published checkpoints
+//! (`logits`, `convert`, `info`).
 
 mod checkpoint;
 mod clip;
+mod convert;
 mod data;
 mod device;
 mod error;
@@ -10,7 +12,9 @@ mod files;
 mod generate;
 mod history;
 mod info;
+mod logits;
 mod plot;
+mod pretrained;
 mod schedule;
 mod settings;
 mod train;
@@ -28,7 +32,7 @@ const BAD_INPUT: u8 = 2;
 /// Exit code after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
 
-/// A byte-level Mamba language model.
+/// Mamba language models: one that is trained here, byte by byte, and published ones.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -45,6 +49,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     Eval(eval::EvalArgs),
     Info(info::InfoArgs),
+    Logits(logits::LogitsArgs),
+    Convert(convert::ConvertArgs),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +78,8 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<Outcome, Error> {
         Command::Generate(args) => generate::generate(&args, &device)?,
         Command::Eval(args) => eval::eval(&args, &device)?,
         Command::Info(args) => info::info(&args, typed, &device)?,
+        Command::Logits(args) => logits::logits(&args, &device)?,
+        Command::Convert(args) => convert::convert(&args, &device)?,
     }
     Ok(Outcome::Finished)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -206,6 +207,81 @@ fn eval_does_not_depend_on_the_windows() {
     assert!(whole > 1.0 && whole < 5.6);
     for window in ["1", "7", "64", "499"] {
         assert!((eval(window) - whole).abs() <= 2e-5, "{window}: {} {whole}", eval(window));
+    }
+}
+
+fn published(name: &str) -> String {
+    format!("{}/../../fixtures/checkpoints/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A tensor of a safetensors file as f32.
+fn tensor(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
+    let bytes = fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = file.tensor(name).unwrap();
+    let words = tensor.data().as_chunks().0.iter();
+    (tensor.shape().to_vec(), words.map(|bytes| f32::from_le_bytes(*bytes)).collect())
+}
+
+#[test]
+fn logits_of_published_models_are_those_of_transformers() {
+    let place = Place::new();
+    let ids = |name: &str| {
+        let path = PathBuf::from(published(name)).join("expected.safetensors");
+        let bytes = fs::read(&path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let ids: Vec<_> =
+            file.tensor("ids").unwrap().data().as_chunks().0.iter().map(|id| i32::from_le_bytes(*id)).collect();
+        (ids.iter().map(i32::to_string).collect::<Vec<_>>().join(","), tensor(&path, "logits"))
+    };
+    for (model, of) in [("untied", "untied"), ("untied_original", "untied"), ("falcon", "falcon")] {
+        let (ids, (shape, expected)) = ids(of);
+        let model = published(model);
+        let output = place.expect_success(&["logits", "--model", &model, "--ids", &ids, "--out=logits.safetensors"]);
+        assert_eq!(output, "");
+        let (found_shape, found) = tensor(&place.path("logits.safetensors"), "logits");
+        assert_eq!(found_shape, shape);
+        assert!(found.iter().zip(&expected).all(|(x, y)| (x - y).abs() <= 1e-4));
+    }
+    let output = place.expect_success(&["logits", "--model", &published("plain"), "--ids=3,4"]);
+    assert_eq!(output.lines().count(), 2 * 11, "{output}");
+    assert!(place.expect_success(&["info", "--model", &published("deep")]).contains("n_layer 6"));
+}
+
+#[test]
+fn a_converted_model_is_the_same_model() {
+    let place = Place::with_run();
+    let original = published("narrow_original");
+    place.expect_success(&["convert", "--model", &original, "--out=converted"]);
+    place.expect_success(&["convert", "--model=converted", "--to=burn", "--out=burn"]);
+    let ids = "--ids=1,2,3";
+    let converted = place.expect_success(&["logits", "--model=converted", ids]);
+    assert_eq!(converted.lines().count(), 3 * 11);
+    assert_eq!(place.expect_success(&["logits", "--model=burn", ids]), converted);
+    place.expect_success(&["convert", "--checkpoint=runs/language", "--out=bytes"]);
+    assert!(place.expect_success(&["info", "--model=bytes"]).contains("vocab_size 256"));
+    place.expect_refusal(&["convert", "--model", &original, "--out=converted"], "already holds a model");
+}
+
+#[test]
+fn bad_models_and_ids_are_refused() {
+    let place = Place::new();
+    let (plain, hostile) = (published("plain"), published("hostile"));
+    let cases: &[(&[&str], &str)] = &[
+        (&["logits", "--model", &plain, "--ids="], "no token ids"),
+        (&["logits", "--model", &plain, "--ids=1,x"], "`x` is no token id"),
+        (&["logits", "--model", &plain, "--ids", "-1"], "`-1` is no token id"),
+        (&["logits", "--model", &plain, "--ids=47,48"], "token 48 at position 1 is not in the vocabulary of 48"),
+        (&["logits", "--model", &plain, "--ids=1", "--out=absent/x"], "absent/x"),
+        (&["logits", "--model=absent", "--ids=1"], "absent/config.json"),
+        (&["logits", "--model=.", "--ids=1"], "config.json"),
+        (&["logits", "--model", &hostile, "--ids=1"], "is missing"),
+        (&["logits", "--ids=1"], "--model"),
+        (&["info", "--model", &plain, "--n-layer=3"], "--n-layer"),
+        (&["convert", "--out=converted"], "--model"),
+    ];
+    for (arguments, expected) in cases {
+        place.expect_refusal(arguments, expected);
     }
 }
 

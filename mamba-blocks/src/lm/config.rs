@@ -27,8 +27,12 @@ pub struct MambaLmConfig {
     /// Inner channels for every channel of the residual stream.
     #[config(default = 2)]
     pub expand: usize,
+    /// Inner channels; none is `expand * d_model`.
+    pub d_inner: Option<usize>,
     /// Rank of the projection to the time steps; none is `d_model / 16`, rounded up.
     pub dt_rank: Option<usize>,
+    /// Whether dt, b and c get an RMS norm without weights, and what it adds to the mean square (FalconMamba).
+    pub inner_norm_epsilon: Option<f64>,
     /// Smallest initial time step.
     #[config(default = 0.001)]
     pub dt_min: f64,
@@ -83,7 +87,9 @@ impl MambaLmConfig {
             d_state: self.d_state,
             d_conv: self.d_conv,
             expand: self.expand,
+            d_inner: self.d_inner,
             dt_rank: self.dt_rank,
+            inner_norm_epsilon: self.inner_norm_epsilon,
             dt_min: self.dt_min,
             dt_max: self.dt_max,
             dt_init: self.dt_init.clone(),

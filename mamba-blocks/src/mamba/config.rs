@@ -4,7 +4,7 @@ use super::Mamba;
 use crate::error::{ConfigError, check_sizes};
 use burn::config::Config;
 use burn::module::{Initializer, Param};
-use burn::nn::conv::Conv1dConfig;
+use burn::nn::conv::{Conv1d, Conv1dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig1d};
 use burn::tensor::{DType, Device, Distribution, Int, Tensor};
 
@@ -31,8 +31,12 @@ pub struct MambaConfig {
     /// Inner channels for every channel of the input.
     #[config(default = 2)]
     pub expand: usize,
+    /// Inner channels; none is `expand * d_model`.
+    pub d_inner: Option<usize>,
     /// Rank of the projection to the time steps; none is `d_model / 16`, rounded up.
     pub dt_rank: Option<usize>,
+    /// Whether dt, b and c get an RMS norm without weights, and what it adds to the mean square (FalconMamba).
+    pub inner_norm_epsilon: Option<f64>,
     /// Smallest initial time step.
     #[config(default = 0.001)]
     pub dt_min: f64,
@@ -59,7 +63,7 @@ pub struct MambaConfig {
 impl MambaConfig {
     /// Inner channels.
     pub fn d_inner(&self) -> usize {
-        self.expand * self.d_model
+        self.d_inner.unwrap_or(self.expand * self.d_model)
     }
 
     /// Rank of the projection to the time steps.
@@ -91,6 +95,9 @@ impl MambaConfig {
             ("expand", self.expand),
             ("dt_rank", self.dt_rank()),
         ])?;
+        if let Some(d_inner) = self.d_inner {
+            check_sizes(&[("d_inner", d_inner)])?;
+        }
         if self.d_conv == 1 {
             return Err(ConfigError::OutOfRange { name: "d_conv", value: 1.0, expected: "at least 2" });
         }
@@ -98,7 +105,9 @@ impl MambaConfig {
         if !(0.0 < dt_min && dt_min < dt_max && dt_max.is_finite()) {
             return Err(ConfigError::DtRange { dt_min, dt_max });
         }
-        for (name, value) in [("dt_scale", self.dt_scale), ("dt_init_floor", self.dt_init_floor)] {
+        let inner_norm_epsilon = self.inner_norm_epsilon.map(|value| ("inner_norm_epsilon", value));
+        let positive = [("dt_scale", self.dt_scale), ("dt_init_floor", self.dt_init_floor)];
+        for (name, value) in positive.into_iter().chain(inner_norm_epsilon) {
             if !(value > 0.0 && value.is_finite()) {
                 return Err(ConfigError::OutOfRange { name, value, expected: "a positive number" });
             }
@@ -126,17 +135,23 @@ impl MambaConfig {
         let (d_inner, dt_rank) = (self.d_inner(), self.dt_rank());
         Ok(Mamba {
             in_proj: linear(self.d_model, 2 * d_inner, self.bias, device),
-            conv1d: Conv1dConfig::new(d_inner, d_inner, self.d_conv)
-                .with_groups(d_inner)
-                .with_padding(PaddingConfig1d::Explicit(self.d_conv - 1, 0))
-                .with_bias(self.conv_bias)
-                .init(device),
+            conv1d: self.conv1d(device),
             x_proj: linear(d_inner, dt_rank + 2 * self.d_state, false, device),
             dt_proj: self.dt_proj(device),
             a_log: Param::from_tensor(self.a_log(device)),
             d: Param::from_tensor(Tensor::ones([d_inner], (device, DType::F32))),
             out_proj: linear(d_inner, self.d_model, self.bias, device),
+            inner_norm_epsilon: self.inner_norm_epsilon,
         })
+    }
+
+    pub(crate) fn conv1d(&self, device: &Device) -> Conv1d {
+        let d_inner = self.d_inner();
+        Conv1dConfig::new(d_inner, d_inner, self.d_conv)
+            .with_groups(d_inner)
+            .with_padding(PaddingConfig1d::Explicit(self.d_conv - 1, 0))
+            .with_bias(self.conv_bias)
+            .init(device)
     }
 
     /// Its bias is the inverse softplus of time steps that are log-uniform in `dt_min..dt_max`.

@@ -16,7 +16,7 @@ use mamba_core::{
 
 /// The Mamba-1 mixer: a gated, selective state space layer over `[batch, length, d_model]`.
 ///
-/// Made by [`MambaConfig`]. `d_inner = expand * d_model`.
+/// Made by [`MambaConfig`]. `d_inner` is `expand * d_model` unless set otherwise.
 #[derive(Module, Debug)]
 pub struct Mamba {
     /// From `d_model` to `[x, z]`, `2 * d_inner`.
@@ -33,6 +33,8 @@ pub struct Mamba {
     pub d: Param<Tensor<1>>,
     /// From `d_inner` to `d_model`.
     pub out_proj: Linear,
+    /// What the RMS norms of dt, b and c add to the mean square; none if there are no such norms.
+    pub inner_norm_epsilon: Option<f64>,
 }
 
 /// What a [`Mamba`] mixer remembers of the tokens that it has seen.
@@ -155,11 +157,11 @@ impl Mamba {
         let x = conv.y;
 
         let dt_b_c = project(&self.x_proj, x.clone());
-        let dt = dt_b_c.clone().narrow(2, 0, dt_rank);
+        let dt = self.inner_norm(dt_b_c.clone().narrow(2, 0, dt_rank));
         // One group: every channel reads the same b and c.
         let b_c = dt_b_c.unsqueeze_dim::<4>(2);
-        let b = b_c.clone().narrow(3, dt_rank, d_state);
-        let c = b_c.narrow(3, dt_rank + d_state, d_state);
+        let b = self.inner_norm(b_c.clone().narrow(3, dt_rank, d_state));
+        let c = self.inner_norm(b_c.narrow(3, dt_rank + d_state, d_state));
         let a = at_least_f32(self.a_log.val()).exp().neg();
 
         // The bias of dt_proj is added inside the scan, in f32.
@@ -186,6 +188,14 @@ impl Mamba {
             let xz = project(&self.in_proj, input);
             (xz.clone().narrow(2, 0, d_inner), xz.narrow(2, d_inner, d_inner))
         }
+    }
+
+    /// The RMS norm without weights that FalconMamba puts on dt (before `dt_proj`), b and c.
+    fn inner_norm<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let Some(epsilon) = self.inner_norm_epsilon else { return x };
+        let wide = at_least_f32(x.clone());
+        let mean_square = wide.clone().square().mean_dim(D - 1);
+        (wide / mean_square.add_scalar(epsilon).sqrt()).cast(x.dtype())
     }
 
     fn check(&self, input: &Tensor<3>) {

@@ -1,5 +1,6 @@
 //! Behaviour of the layers and the language model, on the device that `MAMBA_TEST_DEVICE` names.
 
+mod checkpoints;
 mod configs;
 mod decoder;
 mod exactness;

@@ -1,0 +1,132 @@
+//! Published checkpoints: the original layout and Hugging Face's.
+//!
+//! Both are a folder with a `config.json` and the weights beside it, in `model.safetensors` or `pytorch_model.bin`, or
+//! in the shards that `model.safetensors.index.json` or `pytorch_model.bin.index.json` names. Which layout the
+//! configuration has, and which the names of the tensors, is seen from the files.
+
+mod burnpack;
+mod config;
+mod error;
+mod files;
+mod keys;
+mod load;
+mod pytorch;
+mod safetensors;
+mod save;
+mod weights;
+
+pub use error::{CheckpointError, TensorProblem, TensorProblems};
+
+use crate::lm::{MambaLm, MambaLmConfig};
+use burn::tensor::{DType, Device};
+use load::Loader;
+use std::path::Path;
+use weights::Weights;
+
+/// How [`MambaLm::from_pretrained_with`] loads.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    dtype: DType,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { dtype: DType::F32 }
+    }
+}
+
+impl LoadOptions {
+    /// Parameters in f32, whatever the files have.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The dtype of the parameters, f32, f16 or bf16. `a_log`, `d` and the bias of `dt_proj` stay in f32, in which the
+    /// scan uses them.
+    pub fn with_dtype(mut self, dtype: DType) -> Self {
+        self.dtype = dtype;
+        self
+    }
+}
+
+impl MambaLmConfig {
+    /// Reads the configuration of the checkpoint in the folder `path`, and checks it against the tensors' shapes
+    /// without reading them. The formats are those of [`MambaLm::from_pretrained`].
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub fn from_pretrained(path: impl AsRef<Path>) -> Result<Self, CheckpointError> {
+        let (config, weights) = open(path.as_ref())?;
+        keys::check(&weights, &config)?;
+        Ok(config)
+    }
+}
+
+impl MambaLm {
+    /// Loads the checkpoint in the folder `path`, with parameters in f32.
+    ///
+    /// Mamba-1 models in the layout of the [original implementation](https://github.com/state-spaces/mamba)
+    /// (`pytorch_model.bin`) and in that of [transformers](https://github.com/huggingface/transformers)
+    /// (`model.safetensors`, `pytorch_model.bin`, or shards with an index), where a `falcon_mamba` is one with
+    /// [`inner_norm_epsilon`](MambaLmConfig::inner_norm_epsilon) as at inference; and what
+    /// [`save_burnpack`](Self::save_burnpack) wrote.
+    ///
+    /// Nothing in a file is executed, and no memory is taken that the files have no bytes for.
+    ///
+    /// # Errors
+    /// [`CheckpointError`], which names the file, and every tensor that is missing, left over or of another shape.
+    pub fn from_pretrained(path: impl AsRef<Path>, device: &Device) -> Result<Self, CheckpointError> {
+        Self::from_pretrained_with(path, LoadOptions::new(), device)
+    }
+
+    /// As [`from_pretrained`](Self::from_pretrained), with options.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained), and [`CheckpointError::DType`] if the device cannot hold the
+    /// dtype.
+    pub fn from_pretrained_with(
+        path: impl AsRef<Path>,
+        options: LoadOptions,
+        device: &Device,
+    ) -> Result<Self, CheckpointError> {
+        let LoadOptions { dtype } = options;
+        let possible = [DType::F32, DType::F16, DType::BF16].into_iter().filter(|dtype| device.supports_dtype(*dtype));
+        let possible: Vec<_> = possible.collect();
+        if !possible.contains(&dtype) {
+            let (found, expected) = (format!("{dtype:?}"), format!("one of {possible:?}"));
+            return Err(CheckpointError::DType { found, expected });
+        }
+        let (config, weights) = open(path.as_ref())?;
+        Loader { weights: &weights, config: &config, dtype, device }.model()
+    }
+
+    /// Writes the model into the folder `path` in Hugging Face's layout, `model.safetensors` and `config.json`, which
+    /// transformers and [`from_pretrained`](Self::from_pretrained) load. Each file is there in full or not at all.
+    ///
+    /// The vocabulary is written with its padding.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Write`].
+    pub fn save_pretrained(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        save::hugging_face(self, path.as_ref())
+    }
+
+    /// As [`save_pretrained`](Self::save_pretrained), with the weights in Burn's own format, `model.bpk`, which
+    /// transformers does not load.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Write`], also if the folder holds weights in another format, which would be loaded instead.
+    pub fn save_burnpack(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        save::burnpack(self, path.as_ref())
+    }
+}
+
+/// The configuration in `folder`, and where the tensors are.
+fn open(folder: &Path) -> Result<(MambaLmConfig, Weights), CheckpointError> {
+    let path = folder.join("config.json");
+    let json = files::read_json(&path)?;
+    let weights = Weights::open(folder)?;
+    let has_tensor = |name: &str| weights.contains(&format!("{}.mixer.{name}", keys::block(0)));
+    let config = config::parse(&path, json, has_tensor)?;
+    Ok((config, weights))
+}
