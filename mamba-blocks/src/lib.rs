@@ -38,8 +38,11 @@ mod precision;
 mod projection;
 
 pub use block::{MambaBlock, MambaBlockConfig};
-pub use error::{ConfigError, GenerationError};
-pub use lm::{GenerationConfig, LmState, MambaLm, MambaLmConfig, Sampling};
+pub use error::{ConfigError, GenerationError, StateError};
+pub use lm::{
+    BeamConfig, BeamOutput, Draw, EarlyStopping, Generated, GenerationConfig, LmOptions, LmState, MambaLm,
+    MambaLmConfig, Prompts, Sampling,
+};
 pub use mamba::{DtInit, Mamba, MambaConfig, MambaOptions, MambaState};
 // What the options of a mixer are made of.
 pub use mamba_core::{Direction, OrderError, ScanOrder};

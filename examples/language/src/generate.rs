@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use burn::prelude::*;
 use clap::Args;
-use mamba_blocks::{GenerationConfig, MambaLm, Sampling};
+use mamba_blocks::{Draw, GenerationConfig, MambaLm, Sampling};
 
 use crate::checkpoint::Checkpoint;
 use crate::data::to_tokens;
@@ -45,7 +45,10 @@ pub struct GenerateArgs {
 pub fn generate(args: &GenerateArgs, device: &Device) -> Result<(), Error> {
     let sampling = match args.greedy {
         true => Sampling::Greedy,
-        false => Sampling::TopKTopP { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p },
+        false => {
+            let draw = Draw::new().with_temperature(args.temperature).with_top_k(args.top_k).with_top_p(args.top_p);
+            Sampling::Random(draw)
+        }
     };
     let config = GenerationConfig::new(args.length).with_sampling(sampling).with_seed(args.seed);
     check("length", args.length, args.length > 0, "at least 1")?;
@@ -72,7 +75,7 @@ pub fn generate(args: &GenerateArgs, device: &Device) -> Result<(), Error> {
 
 /// What a trained model writes by itself: 500 bytes after a line end.
 pub fn sample(model: &MambaLm, device: &Device) -> Result<Vec<u8>, Error> {
-    let sampling = Sampling::TopKTopP { temperature: 0.8, top_k: None, top_p: None };
+    let sampling = Sampling::Random(Draw::new().with_temperature(0.8));
     go_on(model, b"\n", &GenerationConfig::new(500).with_sampling(sampling), device, |_| ControlFlow::Continue(()))
 }
 
