@@ -13,6 +13,7 @@ mod info;
 mod plot;
 mod schedule;
 mod settings;
+mod tokens;
 mod train;
 
 use std::process::ExitCode;
