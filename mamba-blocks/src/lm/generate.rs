@@ -141,7 +141,8 @@ impl MambaLm {
 
     /// The logits of each row, without padding of the vocabulary.
     pub(super) fn scores(&self, logits: &Tensor<2>) -> Vec<f32> {
-        logits.clone().narrow(1, 0, self.vocab_size).cast(DType::F32).into_data().iter().collect()
+        let logits = logits.clone().narrow(1, 0, self.vocab_size).cast(DType::F32);
+        logits.into_data().try_into_vec().expect("the logits are f32")
     }
 
     /// `[batch]`, on the model's device.

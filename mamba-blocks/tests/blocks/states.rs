@@ -65,15 +65,35 @@ fn generating_goes_on_from_the_state_after_the_last_but_one_token() {
     let prompts = [vec![1, 2, 3], vec![4], vec![5, 6]];
     let found = say(&model, None, &prompts);
     assert!(found.tokens.iter().any(|row| row.len() != found.tokens[0].len()), "{:?}", found.tokens);
-    for row in 0..3 {
-        let (_, but_last) = found.tokens[row].split_last().unwrap();
-        let seen = [prompts[row].as_slice(), but_last].concat();
+    for (row, (prompt, new)) in prompts.iter().zip(&found.tokens).enumerate() {
+        let (_, but_last) = new.split_last().unwrap();
+        let seen = [prompt.as_slice(), but_last].concat();
         let (_, state) = model.read(&Prompts::new([seen]), None).unwrap();
         for (found, alone) in found.state.select(&[row]).layers.into_iter().zip(state.layers) {
             crate::assert_close("conv", found.conv, alone.conv, 1e-5);
             crate::assert_close("ssm", found.ssm, alone.ssm, 1e-5);
         }
     }
+}
+
+#[test]
+fn a_text_in_turns_is_the_text_at_once() {
+    let device = crate::device();
+    let model = config().init(&device);
+    let write = |prompts: &[Vec<u32>], state, count| {
+        let config = GenerationConfig::new(count);
+        model.generate_with_state(Prompts::new(prompts), state, &config, |_| ControlFlow::Continue(())).unwrap()
+    };
+    let prompts = [vec![1, 2, 3], vec![4]];
+    let whole = write(&prompts, None, 15).tokens;
+    let mut turn = write(&prompts, None, 5);
+    let mut texts = turn.tokens.clone();
+    for _ in 0..2 {
+        let last: Vec<_> = turn.tokens.iter().map(|row| vec![*row.last().unwrap()]).collect();
+        turn = write(&last, Some(turn.state), 5);
+        texts.iter_mut().zip(&turn.tokens).for_each(|(text, new)| text.extend(new));
+    }
+    assert_eq!(texts, whole);
 }
 
 #[test]
