@@ -42,11 +42,13 @@ fn all_texts() -> Vec<Vec<u32>> {
     texts
 }
 
-fn assert_texts(found: &[BeamOutput], expected: &[(f64, Vec<u32>)]) {
-    assert_eq!(found.len(), expected.len());
-    for (found, (score, text)) in found.iter().zip(expected) {
-        assert!((found.score - score).abs() < 1e-5, "{found:?}, expected {text:?} with {score}");
-        assert_eq!(found.tokens, *text);
+/// `found` are the first of `expected`; texts of nearly the same score may have changed places.
+fn assert_texts(found: &[BeamOutput], count: usize, expected: &[(f64, Vec<u32>)]) {
+    assert_eq!(found.len(), count);
+    for (found, (score, _)) in found.iter().zip(expected) {
+        let near = |score: f64| (found.score - score).abs() < 1e-5;
+        let there = expected.iter().any(|(score, text)| near(*score) && found.tokens == *text);
+        assert!(near(*score) && there, "{found:?}, expected {expected:?}");
     }
 }
 
@@ -67,7 +69,7 @@ fn as_many_beams_as_texts_find_the_best_of_all() {
                 |text: &Vec<u32>| log_probability(&model, prompt, text) / (text.len() as f64).powf(length_penalty);
             let mut all: Vec<_> = all_texts().into_iter().map(|text| (score(&text), text)).collect();
             all.sort_by(|x, y| y.0.total_cmp(&x.0));
-            assert_texts(&found, &all[..10]);
+            assert_texts(&found, 10, &all);
         }
     }
 }
@@ -94,7 +96,7 @@ fn few_beams_keep_the_best_of_each_step() {
     for beams in [1, 2, 3] {
         let config = BeamConfig::new(LENGTH, beams).with_num_return(beams).with_length_penalty(0.0);
         let found = model.beam_search(Prompts::new([[1, 3]]), None, &config).unwrap();
-        assert_texts(&found[0], &textbook(&model, &[1, 3], beams));
+        assert_texts(&found[0], beams, &textbook(&model, &[1, 3], beams));
     }
 }
 
@@ -138,7 +140,7 @@ fn groups_avoid_the_tokens_of_those_before_them() {
     }
     let mut expected: Vec<_> = texts.into_iter().map(|(score, text)| (score / LENGTH as f64, text)).collect();
     expected.sort_by(|x, y| y.0.total_cmp(&x.0));
-    assert_texts(&search(&config.clone().with_diversity_penalty(penalty)), &expected);
+    assert_texts(&search(&config.clone().with_diversity_penalty(penalty)), VOCABULARY, &expected);
 
     // With a large one, no two choose the same token.
     let apart = search(&config.with_diversity_penalty(100.0));

@@ -66,7 +66,7 @@ impl Group {
     pub(super) fn advance(&mut self, log_probs: &[Vec<f32>], chosen: &mut Vec<u32>, config: &BeamConfig) {
         let length = self.running.first().map_or(0, |beam| beam.tokens.len()) + 1;
         let full_length = length == config.max_new_tokens;
-        let mut next = Vec::with_capacity(self.size);
+        let mut next = Vec::new();
         let mut going_on = 0;
         for (rank, candidate) in self.candidates(log_probs, chosen, config).into_iter().enumerate() {
             let Candidate { score, beam, token } = candidate;
