@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
 
+use crate::data::VOCABULARY;
 use crate::error::Error;
 
 /// The file of a checkpoint's folder that holds its tokenizer.
@@ -19,10 +20,18 @@ pub enum Tokens {
 
 impl Tokens {
     /// The tokenizer in the file `given`, else the one in `folder`, else bytes. A tokenizer may have fewer tokens than
-    /// the model, not more.
+    /// the model, not more; for bytes, the model needs a token for each.
     pub fn open(given: Option<&Path>, folder: &Path, vocab_size: usize) -> Result<Self, Error> {
         let found = Some(folder.join(FILE)).filter(|path| path.exists());
-        let Some(path) = given.map(Path::to_path_buf).or(found) else { return Ok(Self::Bytes) };
+        let Some(path) = given.map(Path::to_path_buf).or(found) else {
+            return match vocab_size >= VOCABULARY {
+                true => Ok(Self::Bytes),
+                false => {
+                    let path = folder.to_path_buf();
+                    Err(Error::Vocabulary { path, found: vocab_size, expected: VOCABULARY })
+                }
+            };
+        };
         let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
         let tokenizer = Tokenizer::from_bytes(&bytes).map_err(|error| wrong(&path, error))?;
         let tokens = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
@@ -125,6 +134,7 @@ mod tests {
         let tokens = Tokens::open(None, folder.path(), 256).unwrap();
         assert_eq!(tokens.encode("aé").unwrap(), [97, 195, 169]);
         assert_eq!(tokens.decode(&[97, 195, 169]).unwrap(), "aé".as_bytes());
+        assert!(matches!(Tokens::open(None, folder.path(), 255), Err(Error::Vocabulary { found: 255, .. })));
         assert_eq!(tokens.stream()(300).unwrap(), "\u{fffd}".as_bytes());
     }
 
