@@ -42,8 +42,11 @@ mod projection;
 
 pub use block::{MambaBlock, MambaBlockConfig};
 pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems};
-pub use error::{ConfigError, GenerationError};
-pub use lm::{Decoder, GenerationConfig, LmState, MambaLm, MambaLmConfig, Sampling};
+pub use error::{ConfigError, GenerationError, StateError};
+pub use lm::{
+    BeamConfig, BeamOutput, Decoder, Draw, EarlyStopping, Generated, GenerationConfig, LmOptions, LmState, MambaLm,
+    MambaLmConfig, Prompts, Sampling,
+};
 pub use mamba::{DtInit, Mamba, MambaConfig, MambaOptions, MambaState};
 // What the options of a mixer are made of.
 pub use mamba_core::{Direction, OrderError, ScanOrder};

@@ -94,6 +94,11 @@ impl Checkpoint {
         Error::Conflict { flag, given, stored, path }
     }
 
+    /// The folder that holds it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The model on `device`.
     pub fn model(&self, device: &Device) -> Result<MambaLm, Error> {
         let path = self.folder.join(MODEL);

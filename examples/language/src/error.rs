@@ -37,6 +37,12 @@ pub enum Error {
     DamagedCheckpoint { path: PathBuf, reason: String },
     #[error("{path} holds a model with a vocabulary of {found}, expected {expected} (one for each byte)")]
     Vocabulary { path: PathBuf, found: usize, expected: usize },
+    #[error("the text {path} is not UTF-8, which the tokenizer needs: {reason}")]
+    NotUtf8 { path: PathBuf, reason: std::str::Utf8Error },
+    #[error("the tokenizer {path} does not work: {reason}")]
+    Tokenizer { path: PathBuf, reason: String },
+    #[error("the tokenizer {path} has {found} tokens, expected at most the {expected} of the model")]
+    TokenizerVocabulary { path: PathBuf, found: usize, expected: usize },
     #[error("--{flag} {given} conflicts with {stored} of the checkpoint in {path}")]
     Conflict { flag: String, given: String, stored: String, path: PathBuf },
     #[error("{path} already holds a run: add --resume to continue it, --overwrite to replace it")]
@@ -53,7 +59,7 @@ pub enum Error {
     Token { id: u32, position: usize, vocabulary: usize },
     #[error("the device does not give the result back: {0}")]
     Device(String),
-    #[error("the prompt is empty: at least one byte is needed")]
+    #[error("the prompt is empty: at least one token is needed")]
     EmptyPrompt,
     #[error("training diverged at step {step} (loss {loss}): lower --lr or --clip")]
     Diverged { step: usize, loss: f32 },

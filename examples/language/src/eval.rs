@@ -1,19 +1,22 @@
 //! `eval`: how well a model predicts a text, of any length.
 
 use std::f64::consts::LN_2;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::prelude::*;
 use clap::Args;
-use mamba_blocks::MambaLm;
+use mamba_blocks::{LmState, MambaLm};
 
 use crate::checkpoint::Checkpoint;
-use crate::data::{Corpus, read_text, to_tokens};
+use crate::data::{Corpus, read_text};
 use crate::error::Error;
 use crate::settings::check;
+use crate::tokens::Tokens;
 
-/// Bytes that go through the model at once.
+/// Tokens that go through the model at once.
 pub const WINDOW: usize = 2048;
 
 /// Measures a trained model on the validation part of its text, or on a whole file.
@@ -22,10 +25,13 @@ pub struct EvalArgs {
     /// Folder of a run, or one of its checkpoints
     #[arg(long, default_value = "runs/language")]
     checkpoint: PathBuf,
+    /// A tokenizer.json [default: the one in the checkpoint's folder, else bytes]
+    #[arg(long)]
+    tokenizer: Option<PathBuf>,
     /// File to measure on, as a whole [default: the validation part of the text that the run trains on]
     #[arg(long)]
     file: Option<PathBuf>,
-    /// Bytes that go through the model at once: costs memory, leaves the result as it is
+    /// Tokens that go through the model at once: costs memory, leaves the result as it is
     #[arg(long, default_value_t = WINDOW)]
     window: usize,
 }
@@ -33,45 +39,138 @@ pub struct EvalArgs {
 pub fn eval(args: &EvalArgs, device: &Device) -> Result<(), Error> {
     check("window", args.window, args.window > 0, "at least 1")?;
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
-    let text = match &args.file {
-        Some(path) => {
-            let text = read_text(path)?;
-            match text.len() {
-                1 => return Err(Error::ShortText { path: path.clone(), part: "text", bytes: 1, needed: 2 }),
-                _ => text,
-            }
-        }
-        None => {
-            let path = &checkpoint.config.data;
-            let corpus = Corpus::read(path, 1)?;
-            match corpus.fingerprint == checkpoint.config.text {
-                true => corpus.validation().to_vec(),
-                false => return Err(Error::OtherText { path: path.clone() }),
-            }
-        }
+    let model = checkpoint.model(device)?;
+    let tokens = Tokens::open(args.tokenizer.as_deref(), checkpoint.folder(), model.vocab_size)?;
+    let mut score = Score::new(&model, args.window, device);
+    let bytes = match &args.file {
+        Some(path) => read_file(path, &tokens, &mut score)?,
+        None => read_validation(&checkpoint, &tokens, &mut score)?,
     };
-    let loss = nats_per_byte(&checkpoint.model(device)?, &text, args.window, device);
+    let Total { nats, tokens: count } = score.finish();
+    let unit = if matches!(tokens, Tokens::Bytes) { "byte" } else { "token" };
+    let loss = nats / count as f64;
     println!(
-        "{loss:.5} nats per byte, {:.5} bits per byte over {} bytes (step {})",
-        in_bits(loss),
-        text.len() - 1,
+        "{loss:.5} nats per {unit}, {:.5} bits per byte, perplexity {:.4} over {count} {unit}s (step {})",
+        in_bits(nats) / bytes as f64,
+        loss.exp(),
         checkpoint.step
     );
     Ok(())
 }
 
-/// Mean negative log-likelihood of every byte after the first, given all bytes before it: the state is carried from
-/// window to window.
-pub fn nats_per_byte(model: &MambaLm, text: &[u8], window: usize, device: &Device) -> f64 {
-    let mut state = model.init_state(1, device);
-    let mut total = 0.0;
-    for (inputs, targets) in text[..text.len() - 1].chunks(window).zip(text[1..].chunks(window)) {
-        let tokens = |bytes: &[u8]| to_tokens(bytes.iter(), [1, bytes.len()], device);
-        let (logits, next) = model.forward_with_state(tokens(inputs), state);
-        total += cross_entropy(logits, tokens(targets)).into_scalar::<f64>() * inputs.len() as f64;
-        state = next;
+/// Scores a file; returns for how many bytes its predicted tokens stand. Bytes are read as they are needed.
+fn read_file(path: &Path, tokens: &Tokens, score: &mut Score) -> Result<usize, Error> {
+    let read = match tokens {
+        Tokens::Bytes => {
+            let file = File::open(path).map_err(Error::read(path))?;
+            for byte in BufReader::new(file).bytes() {
+                score.add(byte.map_err(Error::read(path))?.into());
+            }
+            score.read()
+        }
+        Tokens::File { .. } => return read_text_as(path, &read_text(path)?, tokens, score),
+    };
+    match read {
+        0 => Err(Error::EmptyText { path: path.to_path_buf() }),
+        1 => Err(Error::ShortText { path: path.to_path_buf(), part: "text", bytes: 1, needed: 2 }),
+        _ => Ok(read - 1),
     }
-    total / (text.len() - 1) as f64
+}
+
+fn read_validation(checkpoint: &Checkpoint, tokens: &Tokens, score: &mut Score) -> Result<usize, Error> {
+    let path = &checkpoint.config.data;
+    let corpus = Corpus::read(path, 1)?;
+    match corpus.fingerprint == checkpoint.config.text {
+        true => read_text_as(path, corpus.validation(), tokens, score),
+        false => Err(Error::OtherText { path: path.clone() }),
+    }
+}
+
+/// Scores a text of the file `path`; returns for how many bytes its predicted tokens stand.
+fn read_text_as(path: &Path, text: &[u8], tokens: &Tokens, score: &mut Score) -> Result<usize, Error> {
+    if let Tokens::Bytes = tokens {
+        text.iter().for_each(|&byte| score.add(byte.into()));
+        return Ok(text.len() - 1);
+    }
+    let text = std::str::from_utf8(text).map_err(|reason| Error::NotUtf8 { path: path.to_path_buf(), reason })?;
+    let (ids, start) = tokens.encode_with_start(text)?;
+    if ids.len() < 2 {
+        let bytes = text.len();
+        return Err(Error::ShortText { path: path.to_path_buf(), part: "text", bytes, needed: bytes + 1 });
+    }
+    ids.into_iter().for_each(|token| score.add(token));
+    Ok(text.len() - start)
+}
+
+/// The likelihood of a text, token by token: the state is carried from window to window, so that memory does not grow.
+pub struct Score<'a> {
+    model: &'a MambaLm,
+    device: &'a Device,
+    state: Option<LmState>,
+    /// The last token of the window before and those of the next one.
+    window: Vec<u32>,
+    size: usize,
+    total: Total,
+}
+
+/// What was predicted.
+#[derive(Clone, Copy, Default)]
+pub struct Total {
+    /// Negative log-likelihood of every token after the first, given all tokens before it, in nats.
+    pub nats: f64,
+    /// The number of these tokens.
+    pub tokens: usize,
+}
+
+impl<'a> Score<'a> {
+    pub fn new(model: &'a MambaLm, size: usize, device: &'a Device) -> Self {
+        Self { model, device, state: None, window: Vec::new(), size, total: Total::default() }
+    }
+
+    /// One token more.
+    pub fn add(&mut self, token: u32) {
+        self.window.push(token);
+        if self.window.len() > self.size {
+            self.score_window();
+        }
+    }
+
+    /// How many tokens there were, the first included.
+    pub fn read(&self) -> usize {
+        self.total.tokens + self.window.len()
+    }
+
+    pub fn finish(mut self) -> Total {
+        self.score_window();
+        self.total
+    }
+
+    fn score_window(&mut self) {
+        let [inputs @ .., last] = self.window.as_slice() else { return };
+        let (last, count) = (*last, inputs.len());
+        if count == 0 {
+            return;
+        }
+        let tensor = |tokens: &[u32]| {
+            let tokens = TensorData::new(tokens.iter().map(|&token| i64::from(token)).collect(), [1, count]);
+            Tensor::<2, Int>::from_data(tokens, self.device)
+        };
+        let (inputs, targets) = (tensor(inputs), tensor(&self.window[1..]));
+        let state = self.state.take().unwrap_or_else(|| self.model.init_state(1, self.device));
+        let (logits, state) = self.model.forward_with_state(inputs, state);
+        self.total.nats += cross_entropy(logits, targets).into_scalar::<f64>() * count as f64;
+        self.total.tokens += count;
+        self.state = Some(state);
+        self.window = vec![last];
+    }
+}
+
+/// Mean negative log-likelihood of every byte after the first.
+pub fn nats_per_byte(model: &MambaLm, text: &[u8], window: usize, device: &Device) -> f64 {
+    let mut score = Score::new(model, window, device);
+    text.iter().for_each(|&byte| score.add(byte.into()));
+    let Total { nats, tokens } = score.finish();
+    nats / tokens as f64
 }
 
 /// Mean cross entropy of `logits` `[batch, length, classes]` against `targets` `[batch, length]`, in nats.
@@ -82,4 +181,23 @@ pub fn cross_entropy(logits: Tensor<3>, targets: Tensor<2, Int>) -> Tensor<1> {
 /// Nats as bits.
 pub fn in_bits(nats: f64) -> f64 {
     nats / LN_2
+}
+
+#[cfg(test)]
+mod tests {
+    use mamba_blocks::MambaLmConfig;
+
+    use super::*;
+
+    #[test]
+    fn the_sum_over_windows_is_that_of_the_whole() {
+        let device = Device::default();
+        let model = MambaLmConfig::new(256, 16, 2).with_d_state(4).with_initializer_range(0.5).init(&device);
+        let text: Vec<u8> = (0..3000_u32).map(|at| (at * at + 7 * at) as u8).collect();
+        let whole = nats_per_byte(&model, &text, text.len(), &device);
+        for window in [1, 13, 1000, 2999, 3000] {
+            let windows = nats_per_byte(&model, &text, window, &device);
+            assert!((windows / whole - 1.0).abs() < 1e-6, "{window}: {windows}, expected {whole}");
+        }
+    }
 }

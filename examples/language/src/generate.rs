@@ -1,17 +1,18 @@
-//! `generate`: text from a trained model, byte by byte.
+//! `generate`: text from a trained model, token by token.
 
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use burn::prelude::*;
 use clap::Args;
-use mamba_blocks::{GenerationConfig, MambaLm, Sampling};
+use mamba_blocks::{BeamConfig, Draw, GenerationConfig, MambaLm, Prompts, Sampling};
 
 use crate::checkpoint::Checkpoint;
-use crate::data::to_tokens;
 use crate::error::Error;
 use crate::settings::check;
+use crate::tokens::Tokens;
 
 /// Continues a prompt with a trained model.
 #[derive(Args)]
@@ -19,72 +20,191 @@ pub struct GenerateArgs {
     /// Folder of a run, or one of its checkpoints
     #[arg(long, default_value = "runs/language")]
     checkpoint: PathBuf,
+    /// A tokenizer.json [default: the one in the checkpoint's folder, else bytes]
+    #[arg(long)]
+    tokenizer: Option<PathBuf>,
     /// Text to continue
     #[arg(long, default_value = "\n", hide_default_value = true)]
     prompt: String,
-    /// Bytes to write
+    /// Tokens to write
     #[arg(long, default_value_t = 500)]
     length: usize,
     /// Below 1 for safer text, above for wilder
     #[arg(long, default_value_t = 0.8)]
     temperature: f64,
-    /// Choose among this many most likely bytes
+    /// Choose among this many most likely tokens
     #[arg(long)]
     top_k: Option<usize>,
-    /// Choose among the most likely bytes that have this probability together
+    /// Choose among the most likely tokens that have this probability together
     #[arg(long)]
     top_p: Option<f64>,
-    /// Always choose the most likely byte
-    #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p"])]
+    /// Choose among the tokens that are at least this times as likely as the most likely one
+    #[arg(long)]
+    min_p: Option<f64>,
+    /// Above 1 to avoid tokens that were there before
+    #[arg(long, default_value_t = 1.0)]
+    repetition_penalty: f64,
+    /// Always choose the most likely token
+    #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p", "min_p"])]
     greedy: bool,
     /// Another seed writes another text
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Look for the most likely text with this many beams; nothing is shown before it is found
+    #[arg(long, conflicts_with_all = ["greedy", "temperature", "top_k", "top_p", "min_p", "seed"])]
+    beams: Option<usize>,
+    /// End after this text; may be given several times. With --beams, the text of one token
+    #[arg(long)]
+    stop: Vec<String>,
+}
+
+impl GenerateArgs {
+    fn sampled(&self) -> GenerationConfig {
+        let Self { temperature, top_k, top_p, min_p, .. } = *self;
+        let sampling = match self.greedy {
+            true => Sampling::Greedy,
+            false => Sampling::Random(Draw { temperature, top_k, top_p, min_p }),
+        };
+        GenerationConfig::new(self.length)
+            .with_sampling(sampling)
+            .with_seed(self.seed)
+            .with_repetition_penalty(self.repetition_penalty)
+    }
+
+    fn searched(&self, beams: usize, tokens: &Tokens) -> Result<BeamConfig, Error> {
+        let mut stops = Vec::new();
+        for text in &self.stop {
+            let token = tokens.encode(text)?;
+            check("stop", text, token.len() == 1, "the text of one token with --beams")?;
+            stops.extend(token);
+        }
+        let config = BeamConfig::new(self.length, beams).with_stop_tokens(stops);
+        Ok(config.with_repetition_penalty(self.repetition_penalty))
+    }
 }
 
 pub fn generate(args: &GenerateArgs, device: &Device) -> Result<(), Error> {
-    let sampling = match args.greedy {
-        true => Sampling::Greedy,
-        false => Sampling::TopKTopP { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p },
-    };
-    let config = GenerationConfig::new(args.length).with_sampling(sampling).with_seed(args.seed);
     check("length", args.length, args.length > 0, "at least 1")?;
+    check("stop", "", args.stop.iter().all(|text| !text.is_empty()), "a text")?;
     if args.prompt.is_empty() {
         return Err(Error::EmptyPrompt);
     }
-    let model = Checkpoint::open(&args.checkpoint)?.model(device)?;
+    let checkpoint = Checkpoint::open(&args.checkpoint)?;
+    let model = checkpoint.model(device)?;
+    let tokens = Tokens::open(args.tokenizer.as_deref(), checkpoint.folder(), model.vocab_size)?;
+    let prompt = tokens.encode(&args.prompt)?;
+    if prompt.is_empty() {
+        return Err(Error::EmptyPrompt);
+    }
+    match args.beams {
+        Some(beams) => search(args, &model, &tokens, prompt, beams),
+        None => stream(args, &model, &tokens, prompt),
+    }
+}
 
-    let mut out = std::io::stdout().lock();
-    let mut show = |bytes: &[u8]| match out.write_all(bytes).and_then(|()| out.flush()) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(()), // Nobody reads on.
-    };
-    let mut shown = false;
-    go_on(&model, args.prompt.as_bytes(), &config, device, |byte| {
-        if !std::mem::replace(&mut shown, true) {
+/// Shows every piece of text as soon as it is there.
+fn stream(args: &GenerateArgs, model: &MambaLm, tokens: &Tokens, prompt: Vec<u32>) -> Result<(), Error> {
+    let mut decode = tokens.stream();
+    let mut stop = Stop::new(&args.stop);
+    let mut failed = None;
+    let (start, length) = (Instant::now(), prompt.len());
+    let mut first = None;
+    let rows = model.generate(Prompts::new([prompt]), &args.sampled(), |new| {
+        if first.is_none() {
+            first = Some(Instant::now());
             show(args.prompt.as_bytes())?;
         }
-        show(&[byte])
+        match decode(new[0]) {
+            Ok(text) => {
+                show(&text)?;
+                if stop.comes_with(&text) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            }
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
     })?;
     let _ = show(b"\n");
+    if let Some(first) = first {
+        let count = rows[0].len();
+        let speed = (count - 1).max(1) as f64 / first.elapsed().as_secs_f64();
+        let read = (first - start).as_secs_f64();
+        eprintln!("{count} tokens, {speed:.1} tokens per second, after a prompt of {length} in {read:.3} seconds");
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Shows the most likely text.
+fn search(args: &GenerateArgs, model: &MambaLm, tokens: &Tokens, prompt: Vec<u32>, beams: usize) -> Result<(), Error> {
+    let config = args.searched(beams, tokens)?;
+    let start = Instant::now();
+    let texts = model.beam_search(Prompts::new([prompt]), None, &config)?;
+    let seconds = start.elapsed().as_secs_f64();
+    if let Some(best) = texts.first().and_then(|texts| texts.first()) {
+        let text = tokens.decode(&best.tokens)?;
+        let _ = show(&[args.prompt.as_bytes(), &text, b"\n"].concat());
+        let count = best.tokens.len();
+        let speed = count as f64 / seconds;
+        eprintln!("{count} tokens, {speed:.1} tokens per second with {beams} beams, score {:.4}", best.score);
+    }
     Ok(())
 }
 
-/// What a trained model writes by itself: 500 bytes after a line end.
-pub fn sample(model: &MambaLm, device: &Device) -> Result<Vec<u8>, Error> {
-    let sampling = Sampling::TopKTopP { temperature: 0.8, top_k: None, top_p: None };
-    go_on(model, b"\n", &GenerationConfig::new(500).with_sampling(sampling), device, |_| ControlFlow::Continue(()))
+/// Breaks if nobody reads on.
+fn show(bytes: &[u8]) -> ControlFlow<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    }
 }
 
-/// The bytes after `prompt`; `each` sees them one by one.
-fn go_on(
-    model: &MambaLm,
-    prompt: &[u8],
-    config: &GenerationConfig,
-    device: &Device,
-    mut each: impl FnMut(u8) -> ControlFlow<()>,
-) -> Result<Vec<u8>, Error> {
-    let prompt = to_tokens(prompt.iter(), [1, prompt.len()], device);
-    let rows = model.generate(prompt, config, |tokens| each(tokens[0] as u8))?;
-    Ok(rows.into_iter().flatten().map(|token| token as u8).collect())
+/// Texts after which to end.
+struct Stop<'a> {
+    texts: &'a [String],
+    /// The end of what was written, as far as a stop text may have begun there.
+    tail: Vec<u8>,
+}
+
+impl<'a> Stop<'a> {
+    fn new(texts: &'a [String]) -> Self {
+        Self { texts, tail: Vec::new() }
+    }
+
+    /// Whether a stop text is complete with this piece.
+    fn comes_with(&mut self, piece: &[u8]) -> bool {
+        self.tail.extend(piece);
+        let found = self.texts.iter().any(|text| self.tail.windows(text.len()).any(|part| part == text.as_bytes()));
+        let keep = self.texts.iter().map(|text| text.len() - 1).max().unwrap_or(0);
+        self.tail.drain(..self.tail.len().saturating_sub(keep));
+        found
+    }
+}
+
+/// What a trained model writes by itself: 500 bytes after a line end.
+pub fn sample(model: &MambaLm) -> Result<Vec<u8>, Error> {
+    let sampling = Sampling::Random(Draw::new().with_temperature(0.8));
+    let config = GenerationConfig::new(500).with_sampling(sampling);
+    let rows = model.generate(Prompts::new([[u32::from(b'\n')]]), &config, |_| ControlFlow::Continue(()))?;
+    Tokens::Bytes.decode(&rows[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_text_is_found_across_pieces() {
+        let texts = ["\n\n".to_string(), "end".to_string()];
+        let written = |pieces: &[&str]| {
+            let mut stop = Stop::new(&texts);
+            pieces.iter().position(|piece| stop.comes_with(piece.as_bytes()))
+        };
+        assert_eq!(written(&["a\n", "\nb"]), Some(1));
+        assert_eq!(written(&["the en", "", "d of"]), Some(2));
+        assert_eq!(written(&["\n", "e", "n", "\n"]), None);
+        assert_eq!(written(&["a\n\nb"]), Some(0));
+        assert!(!Stop::new(&[]).comes_with(b"anything"));
+    }
 }

@@ -17,6 +17,7 @@ mod plot;
 mod pretrained;
 mod schedule;
 mod settings;
+mod tokens;
 mod train;
 
 use std::process::ExitCode;

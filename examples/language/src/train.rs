@@ -188,7 +188,7 @@ impl Run {
             "validation loss {loss:.4} nats per byte ({:.4} bits per byte) after {step} steps in {seconds:.0} s",
             in_bits((*loss).into())
         );
-        let text = sample(&self.model.valid(), &self.device.clone().inner())?;
+        let text = sample(&self.model.valid())?;
         println!("sample:\n{}", String::from_utf8_lossy(&text));
         publish(&self.folder.join("sample.txt"), |path| write_synced(path, &text))?;
         println!("run stored in {}", self.folder.display());

@@ -150,10 +150,84 @@ fn a_run_trains_and_is_usable() {
     assert_ne!(first.stdout, generate(&["--seed=2"]).stdout);
     assert_eq!(generate(&["--greedy", "--seed=1"]).stdout, generate(&["--greedy", "--seed=2"]).stdout);
 
+    let stderr = String::from_utf8_lossy(&first.stderr).into_owned();
+    assert!(stderr.contains("20 tokens, ") && stderr.contains("tokens per second"), "{stderr}");
+
     let checkpoint = place.checkpoint();
     let info = place.expect_success(&["info", "--checkpoint", checkpoint.to_str().unwrap()]);
     assert!(info.contains("d_model 16") && info.contains("layers.0.mixer.a_log") && info.contains("step 60 of 60"));
     assert!(place.expect_success(&["info", "--n-layer=3"]).contains("n_layer 3"));
+}
+
+/// A tokenizer of the bytes `a` to `c` and some of their pairs, `size` tokens in all.
+fn tokenizer(size: usize) -> String {
+    let pairs = (3..size).map(|id| format!(r#""{}{}": {id}"#, ["a", "b", "c"][id / 3 % 3], ["a", "b", "c"][id % 3]));
+    let vocabulary = [r#""a": 0"#, r#""b": 1"#, r#""c": 2"#].map(str::to_string).into_iter().chain(pairs);
+    let vocabulary = vocabulary.collect::<Vec<_>>().join(", ");
+    format!(
+        r#"{{"version": "1.0", "truncation": null, "padding": null, "normalizer": null, "pre_tokenizer": null,
+        "post_processor": null, "decoder": {{"type": "Fuse"}}, "added_tokens": [],
+        "model": {{"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+        "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": {{{vocabulary}}},
+        "merges": ["b a"]}}}}"#
+    )
+}
+
+#[test]
+fn text_is_written_as_asked() {
+    let place = Place::with_run();
+    let of_length = |length: &str, flags: &[&str]| {
+        let output = place.run(&[&["generate", "--prompt=ROMEO:", "--length", length], flags].concat());
+        assert!(output.status.success(), "{flags:?}: {output:?}");
+        output.stdout
+    };
+    let generate = |flags: &[&str]| of_length("300", flags);
+    let whole = generate(&[]);
+    assert_eq!(whole, generate(&["--min-p=0", "--repetition-penalty=1"]));
+    assert_eq!(generate(&["--min-p=1"]), generate(&["--greedy"]));
+    assert_ne!(generate(&["--greedy"]), generate(&["--greedy", "--repetition-penalty=1.5"]));
+
+    // The text ends with the stop text, if it is there.
+    let written = String::from_utf8_lossy(&whole["ROMEO:".len()..whole.len() - 1]).into_owned();
+    let stop: String = written.chars().filter(char::is_ascii_graphic).take(1).collect();
+    let (before, _) = written.split_once(&stop).expect("a letter in 300");
+    assert_eq!(generate(&["--stop=not there", "--stop", &stop]), format!("ROMEO:{before}{stop}\n").into_bytes());
+
+    let beams = |flags: &[&str]| of_length("12", flags);
+    assert_eq!(beams(&["--beams=1"]), beams(&["--greedy"]));
+    assert_eq!(beams(&["--beams=4", "--stop=e"]), beams(&["--beams=4", "--stop=e"]));
+    place.expect_refusal(&["generate", "--beams=0"], "0 beams");
+    place.expect_refusal(&["generate", "--beams=2", "--stop=two"], "--stop two");
+    place.expect_refusal(&["generate", "--beams=2", "--seed=1"], "--seed");
+    place.expect_refusal(&["generate", "--min-p=2"], "min_p");
+    place.expect_refusal(&["generate", "--repetition-penalty=0"], "repetition_penalty");
+    place.expect_refusal(&["generate", "--stop="], "--stop");
+}
+
+#[test]
+fn a_tokenizer_takes_the_place_of_bytes() {
+    let place = Place::with_run();
+    fs::write(place.path("small"), tokenizer(6)).unwrap();
+    fs::write(place.path("abc"), "abacabacbabcacbabac".repeat(5)).unwrap();
+    let output = place.expect_success(&["eval", "--file=abc", "--tokenizer=small"]);
+    // `ba` is one token, which is there five times in every repetition.
+    assert!(output.contains("nats per token") && output.contains("over 69 tokens"), "{output}");
+    let loss: f64 = nats(&output);
+    let perplexity: f64 = output.split("perplexity ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((loss.exp() / perplexity - 1.0).abs() < 1e-4, "{output}");
+
+    // In the checkpoint's folder it is found.
+    let inside = place.checkpoint().join("tokenizer.json");
+    fs::copy(place.path("small"), &inside).unwrap();
+    assert_eq!(output, place.expect_success(&["eval", "--file=abc"]));
+    fs::write(place.path("other"), b"ab\xff").unwrap();
+    place.expect_refusal(&["eval", "--file=other"], "not UTF-8");
+
+    fs::write(&inside, tokenizer(6).replace("\"c\": 2", "\"c\": 256")).unwrap();
+    place.expect_refusal(&["generate"], "has 257 tokens, expected at most the 256 of the model");
+    fs::write(&inside, "no JSON").unwrap();
+    place.expect_refusal(&["generate"], "tokenizer.json does not work");
+    place.expect_refusal(&["generate", "--tokenizer=absent"], "absent");
 }
 
 #[test]

@@ -1,146 +1,189 @@
-//! Text generation: the prompt in one scan, then one step for each token.
+//! Text generation: the prompts in one scan, then one step for each token.
 
-use super::sampling::Sampler;
-use super::{LmState, MambaLm, Sampling};
+use super::sampling::{Repetition, Sampler};
+use super::state::Parked;
+use super::{LmState, MambaLm, Prompts, Sampling};
 use crate::error::GenerationError;
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use std::ops::ControlFlow;
 
-/// Tokens of the prompt that are read at once: memory does not grow with the prompt.
-const PREFILL: usize = 2048;
-
-/// How [`MambaLm::generate`] goes on from a prompt.
+/// How [`MambaLm::generate`] goes on from prompts.
 #[derive(Config, Debug, PartialEq)]
 pub struct GenerationConfig {
-    /// The largest number of new tokens.
+    /// The largest number of new tokens of a row.
     pub max_new_tokens: usize,
     /// How the next token is chosen.
     #[config(default = "Sampling::Greedy")]
     pub sampling: Sampling,
-    /// Row `r` of the prompt draws from a generator seeded with `seed + r`.
+    /// Row `r` of the prompts draws from a generator seeded with `seed + r`.
     #[config(default = 0)]
     pub seed: u64,
-    /// A row ends with this token.
-    pub stop_token: Option<u32>,
+    /// A row ends with any of these tokens.
+    #[config(default = "Vec::new()")]
+    pub stop_tokens: Vec<u32>,
+    /// Before all else, the logits of tokens that are in the prompt or were generated are divided by this if positive,
+    /// else multiplied by it (Keskar et al. 2019); 1 leaves them as they are.
+    #[config(default = 1.0)]
+    pub repetition_penalty: f64,
+}
+
+/// What [`MambaLm::generate_with_state`] returns.
+#[derive(Clone, Debug)]
+pub struct Generated {
+    /// The new tokens of each row, its stop token included.
+    pub tokens: Vec<Vec<u32>>,
+    /// The state of each row after the prompt and all new tokens **but the last**, which goes before whatever the next
+    /// prompt says.
+    pub state: LmState,
 }
 
 impl MambaLm {
-    /// Goes on from each row of `prompt`, `[batch, length]`; returns the new tokens of each row.
+    /// Goes on from each row of `prompts`; returns the new tokens of each.
     ///
-    /// After every step, `callback` gets one token for each row, a row that has ended its stop token again; it may
-    /// break the loop. A row's tokens include its stop token. Padding of the vocabulary is never chosen. On an
-    /// autodiff device nothing is tracked.
+    /// Prompts are a tensor `[batch, length]`, or [`Prompts`] of any lengths. A row's tokens do not depend on the other
+    /// rows. They include its stop token; a row that has ended is no more work. Padding of the vocabulary is never
+    /// chosen. On an autodiff device nothing is tracked.
+    ///
+    /// After every step, `callback` gets one token for each row, a row that has ended its last token again; it may
+    /// break the loop.
     ///
     /// # Errors
-    /// [`GenerationError`] if the prompt is empty or a token not in the vocabulary, if a setting is out of range, or if
+    /// [`GenerationError`] if a prompt is empty or a token not in the vocabulary, if a setting is out of range, or if
     /// the model's logits are not finite. Nothing is generated then, except for the last.
     ///
     /// ```
-    /// use burn::tensor::{Device, Tensor};
-    /// use mamba_blocks::{GenerationConfig, MambaLmConfig, Sampling};
+    /// use burn::tensor::Device;
+    /// use mamba_blocks::{Draw, GenerationConfig, MambaLmConfig, Prompts, Sampling};
     /// use std::ops::ControlFlow;
     ///
-    /// let device = Device::default();
-    /// let model = MambaLmConfig::new(256, 32, 2).init(&device);
-    /// let prompt = Tensor::from_ints([[72, 101, 108, 108, 111]], &device);
-    /// let sampling = Sampling::TopKTopP { temperature: 0.8, top_k: Some(40), top_p: Some(0.95) };
-    /// let config = GenerationConfig::new(10).with_sampling(sampling).with_seed(1);
-    /// let tokens = model.generate(prompt, &config, |_| ControlFlow::Continue(()))?;
-    /// assert_eq!(tokens[0].len(), 10);
+    /// let model = MambaLmConfig::new(256, 32, 2).init(&Device::default());
+    /// let prompts = Prompts::new(["Hello", "Good evening"].map(|text| text.bytes().map(u32::from).collect::<Vec<_>>()));
+    /// let draw = Draw::new().with_temperature(0.8).with_top_k(Some(40)).with_top_p(Some(0.95));
+    /// let config = GenerationConfig::new(10).with_sampling(Sampling::Random(draw)).with_seed(1);
+    /// let tokens = model.generate(prompts, &config, |_| ControlFlow::Continue(()))?;
+    /// assert_eq!(tokens[1].len(), 10);
     /// # Ok::<(), mamba_blocks::GenerationError>(())
     /// ```
     pub fn generate(
         &self,
-        prompt: Tensor<2, Int>,
+        prompts: impl Into<Prompts>,
+        config: &GenerationConfig,
+        callback: impl FnMut(&[u32]) -> ControlFlow<()>,
+    ) -> Result<Vec<Vec<u32>>, GenerationError> {
+        Ok(self.generate_with_state(prompts, None, config, callback)?.tokens)
+    }
+
+    /// As [`generate`](Self::generate), from `state`, which has seen what came before the prompts; returns the state as
+    /// well. A conversation of any length takes the memory of one state.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate), or if the state is not one of this model for this number of prompts.
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// # use mamba_blocks::{GenerationConfig, MambaLmConfig, Prompts};
+    /// # use std::ops::ControlFlow;
+    /// # let model = MambaLmConfig::new(256, 32, 2).init(&Device::default());
+    /// # let config = GenerationConfig::new(10);
+    /// # let say = |_: &[u32]| ControlFlow::Continue(());
+    /// let first = model.generate_with_state(Prompts::new([[1, 2, 3]]), None, &config, say)?;
+    /// let last = *first.tokens[0].last().expect("ten tokens");
+    /// let next = Prompts::new([[last, 4, 5]]);
+    /// let second = model.generate_with_state(next, Some(first.state), &config, say)?;
+    /// # Ok::<(), mamba_blocks::GenerationError>(())
+    /// ```
+    pub fn generate_with_state(
+        &self,
+        prompts: impl Into<Prompts>,
+        state: Option<LmState>,
         config: &GenerationConfig,
         mut callback: impl FnMut(&[u32]) -> ControlFlow<()>,
-    ) -> Result<Vec<Vec<u32>>, GenerationError> {
-        self.check(&prompt, config)?;
-        let model = self.valid();
-        let [batch, _] = prompt.dims();
-        let mut rows: Vec<Row> = (0..batch as u64)
-            .map(|row| Row::new(Sampler::new(config.sampling.clone(), config.seed.wrapping_add(row))))
-            .collect();
-
-        let (mut logits, mut state) = model.prefill(prompt.inner());
-        for step in 0..config.max_new_tokens {
-            let next = self.choose(logits, &mut rows, config.stop_token)?;
-            let ended = rows.iter().all(|row| row.ended);
-            if callback(&next).is_break() || ended || step + 1 == config.max_new_tokens {
-                break;
-            }
-            let device = model.embedding.weight.device();
-            let data = TensorData::new(next.iter().map(|&token| i64::from(token)).collect(), [batch]);
-            (logits, state) = model.step(Tensor::from_data(data, &device), state);
-        }
-        Ok(rows.into_iter().map(|row| row.tokens).collect())
-    }
-
-    /// The logits after the last token of a prompt `[batch, length]`, `[batch, padded_vocab]`, and the state there.
-    ///
-    /// The prompt is read in pieces, so that memory does not grow with it.
-    ///
-    /// # Panics
-    /// As [`forward`](Self::forward).
-    pub fn prefill(&self, prompt: Tensor<2, Int>) -> (Tensor<2>, LmState) {
-        let mut pieces = prompt.split(PREFILL, 1).into_iter();
-        let first = pieces.next().expect("the prompt was found not to be empty");
-        let (hidden, state) =
-            pieces.fold(self.hidden(first, None), |(_, state), piece| self.hidden(piece, Some(state)));
-        let [_, length, _] = hidden.dims();
-        (self.head(hidden.narrow(1, length - 1, 1)).squeeze_dim(1), state)
-    }
-
-    /// The next token of every row.
-    fn choose(&self, logits: Tensor<2>, rows: &mut [Row], stop: Option<u32>) -> Result<Vec<u32>, GenerationError> {
-        let logits: Vec<f32> = logits.narrow(1, 0, self.vocab_size).cast(DType::F32).into_data().iter().collect();
-        let mut next = Vec::with_capacity(rows.len());
-        for (index, (row, logits)) in rows.iter_mut().zip(logits.chunks(self.vocab_size)).enumerate() {
-            match stop {
-                Some(stop) if row.ended => next.push(stop),
-                _ => {
-                    let error = GenerationError::NotFinite { row: index, tokens: row.tokens.len() };
-                    let token = row.sampler.sample(logits).ok_or(error)?;
-                    row.tokens.push(token);
-                    row.ended = stop == Some(token);
-                    next.push(token);
-                }
-            }
-        }
-        Ok(next)
-    }
-
-    fn check(&self, prompt: &Tensor<2, Int>, config: &GenerationConfig) -> Result<(), GenerationError> {
-        let [batch, length] = prompt.dims();
-        let vocab_size = self.vocab_size;
-        let known = |token: i64| (0..vocab_size as i64).contains(&token);
-        if batch == 0 || length == 0 {
-            return Err(GenerationError::EmptyPrompt { batch, length });
-        }
+    ) -> Result<Generated, GenerationError> {
+        let prompts = prompts.into();
+        self.check_settings(&config.stop_tokens, config.repetition_penalty)?;
         config.sampling.validate()?;
-        if let Some(token) = config.stop_token.filter(|&token| !known(token.into())) {
-            return Err(GenerationError::StopToken { token, vocab_size });
-        }
-        match prompt.to_data().iter::<i64>().enumerate().find(|&(_, token)| !known(token)) {
-            Some((at, token)) => {
-                Err(GenerationError::PromptToken { row: at / length, position: at % length, token, vocab_size })
+        let model = self.valid();
+        let (mut logits, mut state) = model.read(&prompts, state.map(LmState::inner))?;
+        let mut rows: Vec<Row> = (0..).zip(&prompts.rows).map(|(at, row)| Row::new(config, self, at, row)).collect();
+        let mut active: Vec<usize> = (0..rows.len()).collect();
+        let mut parked = Parked::default();
+        loop {
+            if config.max_new_tokens > 0 {
+                self.choose(&logits, &active, &mut rows)?;
             }
-            None => Ok(()),
+            let stopped = config.max_new_tokens == 0 || callback(&last_tokens(&rows)).is_break();
+            let ended = |row: usize| stopped || rows[row].ended(config);
+            let Some(left) = parked.park(&mut active, ended, logits, state) else { break };
+            let next = active.iter().filter_map(|&row| rows[row].tokens.last().copied());
+            (logits, state) = model.step(model.tokens(next), left);
+        }
+        let (_, state) = parked.gather();
+        Ok(Generated { tokens: rows.into_iter().map(|row| row.tokens).collect(), state })
+    }
+
+    /// Chooses the next token of the active rows, which are those of `logits`.
+    fn choose(&self, logits: &Tensor<2>, active: &[usize], rows: &mut [Row]) -> Result<(), GenerationError> {
+        let mut logits = self.scores(logits);
+        for (&index, logits) in active.iter().zip(logits.chunks_mut(self.vocab_size)) {
+            let row = &mut rows[index];
+            if !logits.iter().all(|logit| logit.is_finite()) {
+                return Err(GenerationError::NotFinite { row: index, tokens: row.tokens.len() });
+            }
+            row.repetition.apply(logits);
+            let token = row.sampler.sample(logits);
+            row.repetition.see(token);
+            row.tokens.push(token);
+        }
+        Ok(())
+    }
+
+    /// The logits of each row, without padding of the vocabulary.
+    pub(super) fn scores(&self, logits: &Tensor<2>) -> Vec<f32> {
+        let logits = logits.clone().narrow(1, 0, self.vocab_size).cast(DType::F32);
+        logits.into_data().try_into_vec().expect("the logits are f32")
+    }
+
+    /// `[batch]`, on the model's device.
+    pub(super) fn tokens(&self, tokens: impl Iterator<Item = u32>) -> Tensor<1, Int> {
+        let tokens: Vec<i64> = tokens.map(i64::from).collect();
+        let batch = tokens.len();
+        Tensor::from_data(TensorData::new(tokens, [batch]), &self.embedding.weight.device())
+    }
+
+    pub(super) fn check_settings(&self, stop_tokens: &[u32], penalty: f64) -> Result<(), GenerationError> {
+        let vocab_size = self.vocab_size;
+        match stop_tokens.iter().find(|&&token| token as usize >= vocab_size) {
+            Some(&token) => Err(GenerationError::StopToken { token, vocab_size }),
+            None => Repetition::validate(penalty),
         }
     }
 }
 
-/// What becomes of one row of the prompt.
+/// What becomes of one row of the prompts.
 struct Row {
     sampler: Sampler,
+    repetition: Repetition,
     tokens: Vec<u32>,
-    ended: bool,
 }
 
 impl Row {
-    fn new(sampler: Sampler) -> Self {
-        Self { sampler, tokens: Vec::new(), ended: false }
+    fn new(config: &GenerationConfig, model: &MambaLm, index: u64, prompt: &[i64]) -> Self {
+        Self {
+            sampler: Sampler::new(config.sampling.clone(), config.seed.wrapping_add(index)),
+            repetition: Repetition::new(config.repetition_penalty, model.vocab_size, prompt),
+            tokens: Vec::new(),
+        }
     }
+
+    fn ended(&self, config: &GenerationConfig) -> bool {
+        let stop = self.tokens.last().is_some_and(|last| config.stop_tokens.contains(last));
+        stop || self.tokens.len() >= config.max_new_tokens
+    }
+}
+
+/// One for each row; every row has one.
+fn last_tokens(rows: &[Row]) -> Vec<u32> {
+    rows.iter().filter_map(|row| row.tokens.last().copied()).collect()
 }

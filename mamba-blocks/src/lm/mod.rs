@@ -1,21 +1,27 @@
 //! A language model of Mamba blocks (Gu & Dao 2023, section 4.2).
 
+mod beam;
 mod config;
 mod decoder;
 mod generate;
+mod prompts;
 mod sampling;
+mod state;
 
+pub use beam::{BeamConfig, BeamOutput, EarlyStopping};
 pub use config::MambaLmConfig;
 pub use decoder::Decoder;
-pub use generate::GenerationConfig;
-pub use sampling::Sampling;
+pub use generate::{Generated, GenerationConfig};
+pub use prompts::Prompts;
+pub use sampling::{Draw, Sampling};
+pub use state::LmState;
 
 use crate::block::{MambaBlock, norm};
-use crate::mamba::{MambaOptions, MambaState};
+use crate::mamba::MambaOptions;
 use crate::projection::project;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear, RmsNorm};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor};
 use mamba_core::linear;
 
 /// Embedding, blocks, final norm and head. Made by [`MambaLmConfig`].
@@ -36,11 +42,31 @@ pub struct MambaLm {
     pub vocab_size: usize,
 }
 
-/// What a [`MambaLm`] remembers of the tokens that it has seen: as much after a million tokens as after one.
-#[derive(Clone, Debug)]
-pub struct LmState {
-    /// The state of every layer.
-    pub layers: Vec<MambaState>,
+/// The optional arguments of [`MambaLm::forward_with`].
+#[derive(Clone, Debug, Default)]
+pub struct LmOptions {
+    state: Option<LmState>,
+    reset: Option<Tensor<2, Bool>>,
+}
+
+impl LmOptions {
+    /// From an empty state.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Goes on from `state`. Gradients flow through it.
+    pub fn with_state(mut self, state: LmState) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Nothing before a token whose entry is true is seen from it on: `[batch, length]`. Documents packed into one row
+    /// are apart with a reset at their starts; so is a prompt from padding on its left.
+    pub fn with_reset(mut self, reset: Tensor<2, Bool>) -> Self {
+        self.reset = Some(reset);
+        self
+    }
 }
 
 impl MambaLm {
@@ -49,7 +75,7 @@ impl MambaLm {
     /// # Panics
     /// If `batch` or `length` is zero. What a token outside of the vocabulary gives depends on the device.
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        self.head(self.hidden(tokens, None).0)
+        self.forward_with(tokens, LmOptions::new()).0
     }
 
     /// As [`forward`](Self::forward), from `state`; returns the state after the last token.
@@ -57,7 +83,15 @@ impl MambaLm {
     /// # Panics
     /// As [`forward`](Self::forward), or if `state` has not one state for each layer.
     pub fn forward_with_state(&self, tokens: Tensor<2, Int>, state: LmState) -> (Tensor<3>, LmState) {
-        let (hidden, state) = self.hidden(tokens, Some(state));
+        self.forward_with(tokens, LmOptions::new().with_state(state))
+    }
+
+    /// As [`forward`](Self::forward), with options; returns the state after the last token as well.
+    ///
+    /// # Panics
+    /// As [`forward_with_state`](Self::forward_with_state), or if an option does not fit the tokens.
+    pub fn forward_with(&self, tokens: Tensor<2, Int>, options: LmOptions) -> (Tensor<3>, LmState) {
+        let (hidden, state) = self.hidden(tokens, options);
         (self.head(hidden), state)
     }
 
@@ -73,8 +107,8 @@ impl MambaLm {
     }
 
     /// The output of the final norm, `[batch, length, d_model]`.
-    fn hidden(&self, tokens: Tensor<2, Int>, state: Option<LmState>) -> (Tensor<3>, LmState) {
-        let mut states = state.map(|state| state.layers.into_iter());
+    fn hidden(&self, tokens: Tensor<2, Int>, options: LmOptions) -> (Tensor<3>, LmState) {
+        let mut states = options.state.map(|state| state.layers.into_iter());
         if let Some(states) = &states {
             let (expected, actual) = (self.layers.len(), states.len());
             assert!(actual == expected, "MambaLm: the state has {actual} layers, expected {expected}");
@@ -83,11 +117,14 @@ impl MambaLm {
         let mut residual = None;
         let mut next = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let options = match states.as_mut().and_then(Iterator::next) {
-                Some(state) => MambaOptions::new().with_state(state),
-                None => MambaOptions::new(),
-            };
-            let (output, sum, state) = layer.forward_with(hidden, residual, options);
+            let mut mixer = MambaOptions::new();
+            if let Some(state) = states.as_mut().and_then(Iterator::next) {
+                mixer = mixer.with_state(state);
+            }
+            if let Some(reset) = &options.reset {
+                mixer = mixer.with_reset(reset.clone());
+            }
+            let (output, sum, state) = layer.forward_with(hidden, residual, mixer);
             (hidden, residual) = (output, Some(sum));
             next.push(state);
         }

@@ -2,7 +2,7 @@
 
 use crate::random_tokens;
 use burn::tensor::{Device, Int, Tensor};
-use mamba_blocks::{GenerationConfig, GenerationError, MambaLm, MambaLmConfig, Sampling};
+use mamba_blocks::{Draw, GenerationConfig, GenerationError, MambaLm, MambaLmConfig, Prompts, Sampling};
 use std::ops::ControlFlow;
 
 /// 11 tokens, 16 with padding; the large embedding makes its choices clear.
@@ -15,7 +15,7 @@ fn generate(model: &MambaLm, prompt: &Tensor<2, Int>, config: &GenerationConfig)
 }
 
 fn sampled(temperature: f64, top_k: Option<usize>, top_p: Option<f64>) -> Sampling {
-    Sampling::TopKTopP { temperature, top_k, top_p }
+    Sampling::Random(Draw { temperature, top_k, top_p, min_p: None })
 }
 
 #[test]
@@ -105,23 +105,28 @@ fn the_callback_gets_every_step_and_may_stop() {
 }
 
 #[test]
-fn a_row_ends_with_the_stop_token() {
+fn a_row_ends_with_a_stop_token() {
     let device = crate::device();
     let model = model(&device);
     let prompt = random_tokens([4, 3], 11, &device);
     let flat = GenerationConfig::new(60).with_sampling(sampled(50.0, None, None));
     let free = generate(&model, &prompt, &flat);
-    let stop = 3;
-    let mut last = Vec::new();
-    let ended = model.generate(prompt, &flat.with_stop_token(Some(stop)), |tokens| {
-        last = tokens.to_vec();
+    let stops = [3, 7];
+    let mut steps: Vec<Vec<u32>> = Vec::new();
+    let ended = model.generate(prompt, &flat.with_stop_tokens(stops.to_vec()), |tokens| {
+        steps.push(tokens.to_vec());
         ControlFlow::Continue(())
     });
-    for (row, free) in ended.unwrap().into_iter().zip(free) {
-        let end = free.iter().position(|&token| token == stop).map_or(free.len(), |at| at + 1);
-        assert_eq!(row, free[..end]);
+    let ended = ended.unwrap();
+    assert_eq!(steps.len(), ended.iter().map(Vec::len).max().unwrap());
+    for (at, (row, free)) in ended.iter().zip(free).enumerate() {
+        let end = free.iter().position(|token| stops.contains(token)).map_or(free.len(), |at| at + 1);
+        assert_eq!(*row, free[..end]);
+        // A row that has ended shows its last token again.
+        let streamed: Vec<u32> = steps.iter().map(|step| step[at]).collect();
+        assert_eq!(streamed[..end], row[..]);
+        assert!(streamed[end..].iter().all(|token| *token == row[end - 1]));
     }
-    assert_eq!(last.len(), 4);
 }
 
 #[test]
@@ -129,6 +134,24 @@ fn no_new_tokens_is_no_work() {
     let device = crate::device();
     let rows = generate(&model(&device), &random_tokens([2, 3], 11, &device), &GenerationConfig::new(0));
     assert_eq!(rows, vec![Vec::<u32>::new(); 2]);
+}
+
+#[test]
+fn rows_of_different_lengths_are_those_alone() {
+    // Of weights that are always the same, so that rows end at different times.
+    let model = crate::golden::fixture_model(&crate::device());
+    let prompts = [vec![1, 2, 3, 4, 5, 6, 7], vec![8], vec![9, 10, 0]];
+    let config = GenerationConfig::new(25)
+        .with_sampling(sampled(20.0, Some(20), Some(0.9)))
+        .with_stop_tokens(vec![0, 5, 29])
+        .with_repetition_penalty(1.2);
+    let together = model.generate(Prompts::new(&prompts), &config, |_| ControlFlow::Continue(())).unwrap();
+    assert!(together.iter().any(|row| row.len() != together[0].len()), "{together:?}");
+    for (row, tokens) in together.into_iter().enumerate() {
+        let config = config.clone().with_seed(row as u64);
+        let alone = model.generate(Prompts::new([&prompts[row]]), &config, |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(alone, [tokens]);
+    }
 }
 
 #[test]
@@ -153,12 +176,16 @@ fn prompts_and_settings_that_cannot_be_used_are_refused() {
 
     let empty = refused(Tensor::empty([2, 0], &device), config.clone());
     assert_eq!(empty, GenerationError::EmptyPrompt { batch: 2, length: 0 });
+    for (prompts, batch) in [(vec![vec![1, 2], vec![]], 2), (vec![], 0)] {
+        let error = model.generate(Prompts::new(prompts), &config, |_| panic!("nothing is generated")).unwrap_err();
+        assert_eq!(error, GenerationError::EmptyPrompt { batch, length: 0 });
+    }
     for token in [11, 15, -1] {
         let error = refused(Tensor::from_ints([[1, 2], [3, token]], &device), config.clone());
         let expected = GenerationError::PromptToken { row: 1, position: 1, token: token.into(), vocab_size: 11 };
         assert_eq!(error, expected);
     }
-    let error = refused(prompt(), config.clone().with_stop_token(Some(11)));
+    let error = refused(prompt(), config.clone().with_stop_tokens(vec![1, 11]));
     assert_eq!(error, GenerationError::StopToken { token: 11, vocab_size: 11 });
 
     let with = |sampling| refused(prompt(), config.clone().with_sampling(sampling));
@@ -169,6 +196,14 @@ fn prompts_and_settings_that_cannot_be_used_are_refused() {
     assert_eq!(with(sampled(1.0, Some(0), None)), GenerationError::TopK);
     for top_p in [0.0, 1.5, -0.1] {
         assert_eq!(with(sampled(1.0, None, Some(top_p))), GenerationError::TopP(top_p));
+    }
+    for min_p in [-0.1, 1.1] {
+        let draw = Draw::new().with_min_p(Some(min_p));
+        assert_eq!(with(Sampling::Random(draw)), GenerationError::MinP(min_p));
+    }
+    for penalty in [0.0, -1.0, f64::INFINITY] {
+        let error = refused(prompt(), config.clone().with_repetition_penalty(penalty));
+        assert_eq!(error, GenerationError::RepetitionPenalty(penalty));
     }
 }
 

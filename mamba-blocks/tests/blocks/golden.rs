@@ -93,6 +93,11 @@ impl ModuleVisitor for CompareGradients<'_> {
     }
 }
 
+/// The model of the fixture.
+pub(crate) fn fixture_model(device: &Device) -> MambaLm {
+    model(&Fixture::open(), device)
+}
+
 fn model(fixture: &Fixture, device: &Device) -> MambaLm {
     let config = MambaLmConfig::new(32, 16, 2).with_d_state(4).with_dt_rank(Some(2));
     config.init(device).map(&mut Load { fixture, device: device.clone(), path: Vec::new() })

@@ -1,5 +1,6 @@
 //! Behaviour of the layers and the language model, on the device that `MAMBA_TEST_DEVICE` names.
 
+mod beams;
 mod checkpoints;
 mod configs;
 mod decoder;
@@ -10,6 +11,9 @@ mod initialisation;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
 mod launches;
 mod precision;
+mod prompts;
+mod states;
+mod transformers;
 mod weight_decay;
 
 use burn::tensor::{Device, Distribution, Int, Tensor};

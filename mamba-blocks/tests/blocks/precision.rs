@@ -5,7 +5,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor};
 use mamba_blocks::{MambaBlockConfig, MambaConfig, MambaLmConfig};
 
-struct Cast(DType);
+/// Every parameter in this precision.
+pub(crate) struct Cast(pub(crate) DType);
 
 impl ModuleMapper for Cast {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
