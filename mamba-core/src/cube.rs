@@ -6,6 +6,7 @@ use burn::backend::{DType, TensorMetadata};
 use burn::tensor::{IntDType, Shape};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::reshape;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::client::Client;
@@ -205,17 +206,18 @@ pub(crate) struct SumPlan {
 }
 
 /// What chunks add to the gradients of parameters: `[rows, columns + 1 or columns + 2, channels]`, the sums of which go to
-/// `matrix` `[channels, columns]` and to one or two vectors `[channels]`. The order of the additions is fixed.
+/// `matrix` `[channels, columns]`, unless there are no columns, and to one or two vectors `[channels]`. The order of the
+/// additions is fixed.
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn sum_params(
     partial: &Tensor<f32>,
     matrix: &mut Tensor<f32>,
     vector: &mut Tensor<f32>,
     mut second: ComptimeOption<&mut Tensor<f32>>,
+    columns: usize,
     #[comptime] plan: SumPlan,
 ) {
     let channels = partial.shape(2);
-    let columns = matrix.shape(1);
     let row = partial.shape(1) * channels;
     let lane = UNIT_POS as usize % plan.lanes;
     let strand = UNIT_POS as usize / plan.lanes;
@@ -253,7 +255,7 @@ fn sum_params(
 pub(crate) fn sum_of_params(partial: CubeTensor, columns: usize) -> (CubeTensor, CubeTensor, Option<CubeTensor>) {
     let [_, width, channels] = partial.shape().dims();
     let client = partial.client.clone();
-    let matrix = empty(&partial, [channels, columns], DType::F32);
+    let matrix = empty(&partial, [channels, columns.max(1)], DType::F32);
     let vector = empty(&partial, [channels], DType::F32);
     let second = (width == columns + 2).then(|| empty(&partial, [channels], DType::F32));
     let lanes = 32;
@@ -270,10 +272,18 @@ pub(crate) fn sum_of_params(partial: CubeTensor, columns: usize) -> (CubeTensor,
             matrix.clone().into_tensor_arg(),
             vector.clone().into_tensor_arg(),
             second.clone().map(|second| second.into_tensor_arg()).into(),
+            columns,
             SumPlan { lanes, strands },
         );
     }
     (matrix, vector, second)
+}
+
+/// The sums of `partial` `[rows, channels]` over the rows: `[channels]`.
+pub(crate) fn sum_of_rows(partial: CubeTensor) -> CubeTensor {
+    let [rows, channels] = partial.shape().dims();
+    let (_, sums, _) = sum_of_params(reshape(partial, Shape::new([rows, 1, channels])), 0);
+    sums
 }
 
 /// How many neighbours of the last dimension, at most four and a divisor of `channels`, can be read together from each

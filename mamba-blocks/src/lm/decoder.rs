@@ -34,9 +34,7 @@ impl MambaLm {
     /// If `state` has no layers, or not as many as the model.
     pub fn decoder(&self, state: &LmState) -> Decoder {
         let model = self.valid();
-        let untracked =
-            |layer: &MambaState| MambaState { conv: untracked(layer.conv.clone()), ssm: untracked(layer.ssm.clone()) };
-        let state = LmState { layers: state.layers.iter().map(untracked).collect() };
+        let state = state.clone().inner();
         let [batch, _, _] = state.layers.first().expect("Decoder: the state has no layers").ssm.dims();
         let device = model.embedding.weight.device();
         let buffers = Rc::new(RefCell::new(Buffers { tokens: Tensor::zeros([batch], &device), state, logits: None }));
@@ -115,10 +113,6 @@ fn in_kernel_dtypes(mut model: MambaLm) -> MambaLm {
         mixer.conv1d.bias = mixer.conv1d.bias.clone().map(|bias| bias.map(|bias| bias.cast(DType::F32)));
     }
     model
-}
-
-fn untracked<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if x.is_autodiff() { x.inner() } else { x }
 }
 
 /// Writes `value` into the memory of `to`.

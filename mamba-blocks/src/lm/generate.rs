@@ -2,7 +2,7 @@
 
 use super::sampling::{Repetition, Sampler};
 use super::state::Parked;
-use super::{LmState, MambaLm, Prompts, Sampling};
+use super::{Decoder, LmState, MambaLm, Prompts, Sampling};
 use crate::error::GenerationError;
 use burn::config::Config;
 use burn::module::Module;
@@ -109,15 +109,23 @@ impl MambaLm {
         let mut rows: Vec<Row> = (0..).zip(&prompts.rows).map(|(at, row)| Row::new(config, self, at, row)).collect();
         let mut active: Vec<usize> = (0..rows.len()).collect();
         let mut parked = Parked::default();
+        // For the active rows, from `state` on.
+        let mut decoder: Option<Decoder> = None;
         loop {
             if config.max_new_tokens > 0 {
                 self.choose(&logits, &active, &mut rows)?;
             }
             let stopped = config.max_new_tokens == 0 || callback(&last_tokens(&rows)).is_break();
             let ended = |row: usize| stopped || rows[row].ended(config);
-            let Some(left) = parked.park(&mut active, ended, logits, state) else { break };
+            if active.iter().any(|&row| ended(row)) {
+                state = decoder.take().map_or(state, |decoder| decoder.state());
+                match parked.park(&mut active, ended, logits, state) {
+                    Some(left) => state = left,
+                    None => break,
+                }
+            }
             let next = active.iter().filter_map(|&row| rows[row].tokens.last().copied());
-            (logits, state) = model.step(model.tokens(next), left);
+            logits = decoder.get_or_insert_with(|| model.decoder(&state)).step(model.tokens(next));
         }
         let (_, state) = parked.gather();
         Ok(Generated { tokens: rows.into_iter().map(|row| row.tokens).collect(), state })

@@ -16,8 +16,8 @@ pub enum Residual<B: Backend> {
     Stream(FloatTensor<B>),
 }
 
-/// The residual stream and its norm, without gradients.
-#[backend_extension(Fusion: cfg(feature = "fusion"), Cube: cfg(feature = "cube"))]
+/// The residual stream and its norm.
+#[backend_extension(Autodiff, Fusion: cfg(feature = "fusion"), Cube: cfg(feature = "cube"))]
 pub trait AddRmsNormBackend: Backend {
     /// Returns the norm of the sum, in the dtype of `hidden`, and the sum, in f32.
     #[fusion(meta = meta::add_rms_norm)]
@@ -25,6 +25,16 @@ pub trait AddRmsNormBackend: Backend {
         hidden: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         #[extension_type] residual: Residual<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradients of the sum, in f32, and of `gamma`, in f32, from those of both outputs.
+    #[fusion(meta = meta::add_rms_norm_backward)]
+    fn add_rms_norm_backward(
+        sum: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        grad_normed: FloatTensor<Self>,
+        grad_sum: FloatTensor<Self>,
         epsilon: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
@@ -44,15 +54,24 @@ mod meta {
     ) -> (TensorSpec, TensorSpec) {
         (hidden.clone(), TensorSpec::new(hidden.shape.clone(), DType::F32))
     }
+
+    pub(super) fn add_rms_norm_backward(
+        sum: &TensorSpec,
+        gamma: &TensorSpec,
+        _grad_normed: &TensorSpec,
+        _grad_sum: &TensorSpec,
+        _epsilon: &f64,
+    ) -> (TensorSpec, TensorSpec) {
+        (sum.clone(), TensorSpec::new(gamma.shape.clone(), DType::F32))
+    }
 }
 
-/// Whether the kernel takes these: on a GPU, and no gradients.
+/// Whether the kernels take these: on a GPU.
 pub(super) fn serves(hidden: &Tensor<3>, residual: Option<&Tensor<3>>, gamma: &Tensor<1>) -> bool {
     let device = hidden.device();
     let dtypes = [Some(hidden.dtype()), residual.map(|residual| residual.dtype()), Some(gamma.dtype())];
     let known = |dtype| matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
-    let autodiff = hidden.is_autodiff() || gamma.is_autodiff() || residual.is_some_and(|x| x.is_autodiff());
-    !autodiff && dtypes.into_iter().flatten().all(known) && has_kernels(&device) && !is_cpu(&device)
+    dtypes.into_iter().flatten().all(known) && has_kernels(&device) && !is_cpu(&device)
 }
 
 /// On a device for which [`serves`] is true.

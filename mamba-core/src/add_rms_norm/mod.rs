@@ -5,8 +5,10 @@
 //! y = s / sqrt(mean(s^2) + epsilon) * gamma
 //! ```
 //!
-//! In plain tensor operations these are some ten passes over the stream. On a GPU, without gradients, they are one.
+//! In plain tensor operations these are some ten passes over the stream, and more going back. On a GPU they are one.
 
+#[cfg(feature = "cube")]
+mod autodiff;
 #[cfg(feature = "cube")]
 mod backend;
 #[cfg(feature = "cube")]
@@ -30,7 +32,7 @@ pub struct AddRmsNormOutput {
 /// - `hidden`, `residual`: `[batch, length, d_model]`, f32, f16 or bf16, each in a dtype of its own.
 /// - `gamma`: `[d_model]`.
 ///
-/// The arithmetic is in f32; f64 stays f64. Where gradients are wanted it is the [reference](mod@reference).
+/// The arithmetic is in f32; f64 stays f64. On CPUs it is the [reference](mod@reference).
 ///
 /// # Panics
 /// If shapes do not fit together; the message names the argument.

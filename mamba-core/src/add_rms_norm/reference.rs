@@ -1,4 +1,4 @@
-//! The same in plain tensor operations: the oracle, and the path where gradients are wanted.
+//! The same in plain tensor operations: the path of CPUs.
 
 use super::AddRmsNormOutput;
 use burn::tensor::{DType, Tensor};

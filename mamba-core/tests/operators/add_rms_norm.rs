@@ -2,11 +2,17 @@
 
 use crate::devices::TestDevice;
 use burn::tensor::{DType, Distribution, Tensor, TensorData, Tolerance};
+use mamba_core::add_rms_norm::reference;
 use mamba_core::{AddRmsNormOutput, add_rms_norm};
 
 const EPSILON: f64 = 1e-5;
 
-on_every_device!(the_norm_agrees_with_float64, the_norm_has_gradients);
+on_every_device!(
+    the_norm_agrees_with_float64,
+    the_norm_has_gradients,
+    gradients_of_the_norm_agree_with_the_reference,
+    either_output_of_the_norm_may_be_left_out_of_the_loss,
+);
 
 fn the_norm_agrees_with_float64(device: &TestDevice) {
     let device = &device.device;
@@ -62,6 +68,47 @@ fn the_norm_has_gradients(device: &TestDevice) {
     }
     let six = Tensor::<1>::ones([8], &device).inner() * 6.0;
     close(gamma.grad(&gradients).expect("it was asked for").unsqueeze::<3>(), six.unsqueeze(), 1e-4);
+}
+
+/// The kernel's against Burn's autodiff of the reference, in f32, with weights on both outputs.
+fn gradients_of_the_norm_agree_with_the_reference(device: &TestDevice) {
+    let device = device.device.clone().autodiff();
+    let random = |shape| Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+    // The last has more tokens than the kernel has cubes.
+    for shape @ [_, _, d_model] in [[1, 1, 1], [3, 7, 48], [2, 5, 300], [1, 3, 1100], [2, 1500, 6]] {
+        for has_residual in [true, false] {
+            let hidden = random(shape).require_grad();
+            let residual = has_residual.then(|| random(shape).require_grad());
+            let gamma = random([1, 1, d_model]).reshape([d_model]).detach().require_grad();
+            let (of_normed, of_sum) = (random(shape), random(shape));
+            let gradients = |output: AddRmsNormOutput| {
+                let loss = (output.normed * of_normed.clone()).sum() + (output.sum * of_sum.clone()).sum();
+                let gradients = loss.backward();
+                let inputs = [Some(hidden.clone()), residual.clone()].into_iter().flatten();
+                let mut all: Vec<_> = inputs.map(|x| x.grad(&gradients).expect("it was asked for")).collect();
+                all.push(gamma.grad(&gradients).expect("it was asked for").unsqueeze());
+                all
+            };
+            let actual = gradients(add_rms_norm(hidden.clone(), residual.clone(), gamma.clone(), EPSILON));
+            let expected = reference::add_rms_norm(hidden.clone(), residual.clone(), gamma.clone(), EPSILON);
+            for (actual, expected) in actual.into_iter().zip(gradients(expected)) {
+                close(actual, expected, 2e-4);
+            }
+        }
+    }
+}
+
+fn either_output_of_the_norm_may_be_left_out_of_the_loss(device: &TestDevice) {
+    let device = device.device.clone().autodiff();
+    let hidden = || Tensor::<3>::ones([2, 3, 8], &device).require_grad();
+    let gamma = Tensor::<1>::ones([8], &device);
+    for leave_out in [true, false] {
+        let hidden = hidden();
+        let AddRmsNormOutput { normed, sum } = add_rms_norm(hidden.clone(), None, gamma.clone(), EPSILON);
+        let output = if leave_out { sum } else { normed };
+        let gradient = hidden.grad(&output.sum().backward()).expect("it was asked for");
+        close(gradient, Tensor::ones([2, 3, 8], &device).inner() * if leave_out { 1.0 } else { 0.0 }, 1e-4);
+    }
 }
 
 fn close(actual: Tensor<3>, expected: Tensor<3>, tolerance: f32) {
