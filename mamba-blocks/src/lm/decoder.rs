@@ -61,7 +61,7 @@ impl Decoder {
             return logits;
         };
         let dtype = buffers.tokens.dtype();
-        buffers.tokens.inplace(|own| own.slice_assign([0..expected[0]], tokens.cast(dtype)));
+        buffers.tokens.inplace(|own| own.slice_assign(0..expected[0], tokens.cast(dtype)));
         // The recorded step is replayed, not run: nothing borrows them then.
         drop(buffers);
         // SAFETY: what the step reads and writes lives as long as the decoder: its model, which no one writes, and its
