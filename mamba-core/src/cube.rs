@@ -97,8 +97,8 @@ pub(crate) fn exp_scaled(x: f32, #[comptime] math: Math) -> f32 {
 #[cube]
 fn soft_exp(x: f32) -> f32 {
     // Beyond these it is zero or infinite.
-    let x = x.max(-104.0).min(104.0);
-    let n = (x * std::f32::consts::LOG2_E).round().max(-127.0).min(128.0);
+    let x = x.clamp(-104.0, 104.0);
+    let n = (x * std::f32::consts::LOG2_E).round().clamp(-127.0, 128.0);
     // ln(2) in two parts, of which the first has so few digits that its product is exact.
     let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
     let exp_r = 1.0

@@ -72,11 +72,14 @@ impl<B: AddRmsNormBackend, C: CheckpointStrategy> AddRmsNormBackend for Autodiff
     }
 }
 
+/// The norm and the sum.
+type Outputs<B> = (FloatTensor<B>, FloatTensor<B>);
+
 fn forward<B: AddRmsNormBackend, C: CheckpointStrategy, const N: usize>(
     inputs: [&FloatTensor<Autodiff<B, C>>; N],
     residual: Residual<B>,
     epsilon: f64,
-) -> (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>) {
+) -> Outputs<Autodiff<B, C>> {
     let (hidden, gamma) = (inputs[0], inputs[1]);
     let (normed, sum) = B::add_rms_norm(hidden.primitive().clone(), gamma.primitive().clone(), residual, epsilon);
     match AddRmsNormBackward.prepare::<C>(inputs.map(|input| input.node())).compute_bound().stateful() {

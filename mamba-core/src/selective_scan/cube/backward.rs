@@ -15,18 +15,18 @@ use cubecl::prelude::*;
 
 /// What a unit needs again of the tokens that it has brought in, when their gradients are complete.
 #[derive(CubeType)]
-struct Own<C: Size> {
-    u: Array<Vector<f32, C>>,
+struct Own<W: Size> {
+    u: Array<Vector<f32, W>>,
     /// Delta after the bias.
-    pre: Array<Vector<f32, C>>,
-    z: Array<Vector<f32, C>>,
-    grad: Array<Vector<f32, C>>,
+    pre: Array<Vector<f32, W>>,
+    z: Array<Vector<f32, W>>,
+    grad: Array<Vector<f32, W>>,
 }
 
 #[cube]
-impl<C: Size> Own<C> {
-    fn new(#[comptime] plan: Plan) -> Own<C> {
-        Own::<C> {
+impl<W: Size> Own<W> {
+    fn new(#[comptime] plan: Plan) -> Own<W> {
+        Own::<W> {
             u: Array::new(plan.tokens_of_unit()),
             pre: Array::new(plan.tokens_of_unit()),
             z: Array::new(plan.tokens_of_unit()),
@@ -34,7 +34,7 @@ impl<C: Size> Own<C> {
         }
     }
 
-    fn take<F: Float, N: Size>(&mut self, ahead: &Ahead<F, N, C>, bias: Vector<f32, C>, #[comptime] plan: Plan) {
+    fn take<F: Float, N: Size>(&mut self, ahead: &Ahead<F, N, W>, bias: Vector<f32, W>, #[comptime] plan: Plan) {
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             self.u[i] = Vector::cast_from(ahead.u[i]);
@@ -47,9 +47,9 @@ impl<C: Size> Own<C> {
 
 /// The state that was saved before the chunk that starts with token `first`.
 #[cube]
-fn read_state<C: Size>(
-    to: &mut Array<Vector<f32, C>>,
-    chunk_states: &Tensor<Vector<f32, C>>,
+fn read_state<W: Size>(
+    to: &mut Array<Vector<f32, W>>,
+    chunk_states: &Tensor<Vector<f32, W>>,
     length: usize,
     d_inner: usize,
     place: &Place,
@@ -68,10 +68,10 @@ fn read_state<C: Size>(
 
 /// Copies a unit's states, those of `from` from state `from_start` on, to `to` from `to_start` on.
 #[cube]
-fn copy_states<C: Size>(
-    to: &mut Array<Vector<f32, C>>,
+fn copy_states<W: Size>(
+    to: &mut Array<Vector<f32, W>>,
     to_start: usize,
-    from: &Array<Vector<f32, C>>,
+    from: &Array<Vector<f32, W>>,
     from_start: usize,
     #[comptime] plan: Plan,
 ) {
@@ -83,7 +83,7 @@ fn copy_states<C: Size>(
 
 /// The sum of a unit's channels.
 #[cube]
-fn sum_of_channels<C: Size>(x: Vector<f32, C>, #[comptime] plan: Plan) -> f32 {
+fn sum_of_channels<W: Size>(x: Vector<f32, W>, #[comptime] plan: Plan) -> f32 {
     let mut sum = x.extract(0usize);
     #[unroll]
     for lane in 1..plan.wide {
@@ -94,31 +94,31 @@ fn sum_of_channels<C: Size>(x: Vector<f32, C>, #[comptime] plan: Plan) -> f32 {
 
 /// What the backward walk carries from token to token.
 #[derive(CubeType)]
-struct Walk<C: Size> {
+struct Walk<W: Size> {
     /// The gradient of the unit's states behind the token.
-    carry: Array<Vector<f32, C>>,
-    grad_a: Array<Vector<f32, C>>,
-    grad_d: Vector<f32, C>,
-    grad_bias: Vector<f32, C>,
+    carry: Array<Vector<f32, W>>,
+    grad_a: Array<Vector<f32, W>>,
+    grad_d: Vector<f32, W>,
+    grad_bias: Vector<f32, W>,
 }
 
 /// What the units of a cube add up, in shared memory.
 #[derive(CubeType)]
-struct Sums<C: Size> {
+struct Sums<W: Size> {
     /// `[summed, split, lanes]`, over the units of a channel: `<G, b>`
-    gb: Shared<[Vector<f32, C>]>,
+    gb: Shared<[Vector<f32, W>]>,
     /// `<G, exp(delta a) h a>`
-    ga: Shared<[Vector<f32, C>]>,
+    ga: Shared<[Vector<f32, W>]>,
     /// `<c, h>`
-    y: Shared<[Vector<f32, C>]>,
+    y: Shared<[Vector<f32, W>]>,
     /// `[summed, 2, padded states, lanes + 1]`, over channels: the gradients of b and c
     bc: Shared<[f32]>,
 }
 
 #[cube]
-impl<C: Size> Sums<C> {
-    fn new(#[comptime] plan: Plan) -> Sums<C> {
-        Sums::<C> {
+impl<W: Size> Sums<W> {
+    fn new(#[comptime] plan: Plan) -> Sums<W> {
+        Sums::<W> {
             gb: Shared::new_slice(comptime![plan.summed * plan.units()]),
             ga: Shared::new_slice(comptime![plan.summed * plan.units()]),
             y: Shared::new_slice(comptime![plan.summed * plan.units()]),
@@ -153,28 +153,28 @@ impl<C: Size> Sums<C> {
 
 /// All gradients of a span.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn scan_backward<F: Float, N: Size, C: Size, Q: Size>(
-    u: &Tensor<Vector<F, C>>,
-    delta: &Tensor<Vector<F, C>>,
+pub(crate) fn scan_backward<F: Float, N: Size, W: Size, Q: Size>(
+    u: &Tensor<Vector<F, W>>,
+    delta: &Tensor<Vector<F, W>>,
     a: &Tensor<f32>,
     b: &Tensor<Vector<F, N>>,
     c: &Tensor<Vector<F, N>>,
     d: &Tensor<f32>,
     delta_bias: &Tensor<f32>,
     // [batch, n_chunks, d_state, d_inner]
-    chunk_states: &Tensor<Vector<f32, C>>,
+    chunk_states: &Tensor<Vector<f32, W>>,
     // [batch, n_spans, d_inner, d_state]: the gradients of the states behind the spans
     carries: &Tensor<f32>,
-    grad_y: &Tensor<Vector<F, C>>,
-    z: ComptimeOption<&Tensor<Vector<F, C>>>,
+    grad_y: &Tensor<Vector<F, W>>,
+    z: ComptimeOption<&Tensor<Vector<F, W>>>,
     steps: ComptimeOption<&Tensor<i32>>,
-    grad_u: &mut Tensor<Vector<F, C>>,
-    grad_delta: &mut Tensor<Vector<F, C>>,
-    mut grad_z: ComptimeOption<&mut Tensor<Vector<F, C>>>,
+    grad_u: &mut Tensor<Vector<F, W>>,
+    grad_delta: &mut Tensor<Vector<F, W>>,
+    mut grad_z: ComptimeOption<&mut Tensor<Vector<F, W>>>,
     // [batch, length, n_groups, blocks, 2, d_state]: those of b and c, by cube
     grad_bc: &mut Tensor<f32>,
     // [batch * n_spans, d_state + 2, d_inner]: those of a, d and delta_bias, by span
-    grad_params: &mut Tensor<Vector<f32, C>>,
+    grad_params: &mut Tensor<Vector<f32, W>>,
     grad_initial_state: &mut Tensor<f32>,
     n_orders: usize,
     segment: usize,
@@ -194,11 +194,11 @@ pub(crate) fn scan_backward<F: Float, N: Size, C: Size, Q: Size>(
     let block = CUBE_POS % blocks;
     let start = place.span * span;
     let end = (start + span).min(length);
-    let bias = of_channels::<C>(delta_bias, &place, plan);
-    let skip = of_channels::<C>(d, &place, plan);
-    let rates = rates::<C>(a, &place, plan);
-    let mut walk = Walk::<C> {
-        carry: of_states::<C>(carries, (place.batch * n_spans + place.span) * d_inner, &place, plan),
+    let bias = of_channels::<W>(delta_bias, &place, plan);
+    let skip = of_channels::<W>(d, &place, plan);
+    let rates = rates::<W>(a, &place, plan);
+    let mut walk = Walk::<W> {
+        carry: of_states::<W>(carries, (place.batch * n_spans + place.span) * d_inner, &place, plan),
         grad_a: Array::new(plan.states),
         grad_d: Vector::new(0.0),
         grad_bias: Vector::new(0.0),
@@ -210,11 +210,11 @@ pub(crate) fn scan_backward<F: Float, N: Size, C: Size, Q: Size>(
 
     let resets = steps.is_some();
     let gated = z.is_some();
-    let mut tile = Tile::<C, Q>::new(plan);
-    let mut g = Shared::<[Vector<f32, C>]>::new_slice(comptime![plan.tile * plan.lanes()]);
-    let mut sums = Sums::<C>::new(plan);
-    let mut ahead = Ahead::<F, N, C>::new(plan);
-    let mut own = Own::<C>::new(plan);
+    let mut tile = Tile::<W, Q>::new(plan);
+    let mut g = Shared::<[Vector<f32, W>]>::new_slice(comptime![plan.tile * plan.lanes()]);
+    let mut sums = Sums::<W>::new(plan);
+    let mut ahead = Ahead::<F, N, W>::new(plan);
+    let mut own = Own::<W>::new(plan);
     let out = Line::packed(length, d_inner, &place, plan);
     let of_token = blocks * comptime![2 * plan.d_state];
     let of_sums = Line {
@@ -222,10 +222,10 @@ pub(crate) fn scan_backward<F: Float, N: Size, C: Size, Q: Size>(
         stride: n_groups * of_token,
     };
     // The state before every tile of a chunk, before every window of a tile, before and after every token of a window.
-    let mut entries = Array::<Vector<f32, C>>::new(comptime![plan.tiles_of_chunk() * plan.states]);
-    let mut before = Array::<Vector<f32, C>>::new(comptime![plan.windows() * plan.states]);
-    let mut h = Array::<Vector<f32, C>>::new(comptime![(plan.window + 1) * plan.states]);
-    let mut running = Array::<Vector<f32, C>>::new(plan.states);
+    let mut entries = Array::<Vector<f32, W>>::new(comptime![plan.tiles_of_chunk() * plan.states]);
+    let mut before = Array::<Vector<f32, W>>::new(comptime![plan.windows() * plan.states]);
+    let mut h = Array::<Vector<f32, W>>::new(comptime![(plan.window + 1) * plan.states]);
+    let mut running = Array::<Vector<f32, W>>::new(plan.states);
 
     let used = (end - start).div_ceil(plan.tile);
     let last = start + (used - 1) * plan.tile;
@@ -242,11 +242,11 @@ pub(crate) fn scan_backward<F: Float, N: Size, C: Size, Q: Size>(
             if back == 0 || in_chunk == comptime![plan.tiles_of_chunk() - 1] {
                 // From the state before the chunk to those before its other tiles.
                 let chunk_start = first - in_chunk * plan.tile;
-                let mut early = Ahead::<F, N, C>::new(plan);
+                let mut early = Ahead::<F, N, W>::new(plan);
                 read_state(&mut running, chunk_states, length, d_inner, &place, chunk_start, plan);
                 copy_states(&mut entries, 0usize, &running, 0usize, plan);
                 for i in 0..in_chunk {
-                    let none = ComptimeOption::<&Tensor<Vector<F, C>>>::new_None();
+                    let none = ComptimeOption::<&Tensor<Vector<F, W>>>::new_None();
                     early.read(u, delta, b, b, &none, &steps, &place, &lines, chunk_start + i * plan.tile, end, plan);
                     tile.fill(&early, bias, &place, plan.tile, plan);
                     sync_cube();
@@ -331,8 +331,8 @@ pub(crate) fn scan_backward<F: Float, N: Size, C: Size, Q: Size>(
                     let t = place.part + i * plan.split;
                     if t >= low && t < low + plan.summed && first + t < end && place.active {
                         let at = (t - low) * plan.units() + place.lane;
-                        let mut gb = Vector::<f32, C>::new(0.0);
-                        let mut ga = Vector::<f32, C>::new(0.0);
+                        let mut gb = Vector::<f32, W>::new(0.0);
+                        let mut ga = Vector::<f32, W>::new(0.0);
                         let mut y = skip * own.u[i];
                         #[unroll(plan.unroll)]
                         for part in 0..plan.split {
@@ -359,7 +359,7 @@ pub(crate) fn scan_backward<F: Float, N: Size, C: Size, Q: Size>(
                         grad_delta[to] = Vector::cast_from(grad_pre);
                         #[comptime]
                         if let ComptimeOption::Some(grad_z) = grad_z.as_mut() {
-                            let one = Vector::<f32, C>::new(1.0);
+                            let one = Vector::<f32, W>::new(1.0);
                             let gate = sigmoids(own.z[i], plan.wide, plan.math);
                             grad_z[to] = Vector::cast_from(own.grad[i] * y * gate * fma(own.z[i], one - gate, one));
                         }
@@ -391,8 +391,8 @@ pub(crate) fn scan_backward<F: Float, N: Size, C: Size, Q: Size>(
             }
         }
         if place.part == 0 {
-            let mut sum_d = Vector::<f32, C>::new(0.0);
-            let mut sum_bias = Vector::<f32, C>::new(0.0);
+            let mut sum_d = Vector::<f32, W>::new(0.0);
+            let mut sum_bias = Vector::<f32, W>::new(0.0);
             #[unroll(plan.unroll)]
             for part in 0..plan.split {
                 sum_d += sums.gb[part * plan.lanes() + place.lane];
@@ -407,13 +407,13 @@ pub(crate) fn scan_backward<F: Float, N: Size, C: Size, Q: Size>(
 /// Token `t` of the tile, the `s`th of those whose sums are taken together. The state before it is at `h_at`.
 #[cube]
 #[allow(clippy::too_many_arguments, reason = "what a unit holds, and where it stands")]
-fn step_back_through<C: Size, Q: Size>(
-    walk: &mut Walk<C>,
-    sums: &mut Sums<C>,
-    tile: &Tile<C, Q>,
-    g: &Shared<[Vector<f32, C>]>,
-    h: &Array<Vector<f32, C>>,
-    rates: &Array<Vector<f32, C>>,
+fn step_back_through<W: Size, Q: Size>(
+    walk: &mut Walk<W>,
+    sums: &mut Sums<W>,
+    tile: &Tile<W, Q>,
+    g: &Shared<[Vector<f32, W>]>,
+    h: &Array<Vector<f32, W>>,
+    rates: &Array<Vector<f32, W>>,
     t: usize,
     s: usize,
     h_at: usize,
@@ -425,9 +425,9 @@ fn step_back_through<C: Size, Q: Size>(
     let row = comptime![plan.lanes() + 1];
     let token = tile.token(t, place, plan);
     let g_t = g[t * plan.lanes() + place.lane];
-    let mut gb = Vector::<f32, C>::new(0.0);
-    let mut ga = Vector::<f32, C>::new(0.0);
-    let mut y = Vector::<f32, C>::new(0.0);
+    let mut gb = Vector::<f32, W>::new(0.0);
+    let mut ga = Vector::<f32, W>::new(0.0);
+    let mut y = Vector::<f32, W>::new(0.0);
     #[unroll]
     for q in 0..comptime![plan.states / plan.quad] {
         let b = tile.b(t, q, place, plan);
@@ -437,7 +437,7 @@ fn step_back_through<C: Size, Q: Size>(
             let j = comptime![q * plan.quad + k];
             let h_before = h[h_at + j];
             let h_t = h[h_at + plan.states + j];
-            let c_t = Vector::<f32, C>::new(c.extract(k));
+            let c_t = Vector::<f32, W>::new(c.extract(k));
             let mut kept = decay(token.delta, rates[j], plan);
             if comptime![resets] {
                 kept *= Vector::new(tile.keep[t]);

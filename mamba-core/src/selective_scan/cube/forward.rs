@@ -17,9 +17,9 @@ use cubecl::prelude::*;
 
 /// The state that a span ends with from zero, written as the next one's entry, and the sum of its deltas.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn span_state<F: Float, N: Size, C: Size, Q: Size>(
-    u: &Tensor<Vector<F, C>>,
-    delta: &Tensor<Vector<F, C>>,
+pub(crate) fn span_state<F: Float, N: Size, W: Size, Q: Size>(
+    u: &Tensor<Vector<F, W>>,
+    delta: &Tensor<Vector<F, W>>,
     a: &Tensor<f32>,
     b: &Tensor<Vector<F, N>>,
     delta_bias: &Tensor<f32>,
@@ -43,20 +43,20 @@ pub(crate) fn span_state<F: Float, N: Size, C: Size, Q: Size>(
     }
     let start = place.span * span;
     let end = start + span;
-    let bias = of_channels::<C>(delta_bias, &place, plan);
-    let rates = rates::<C>(a, &place, plan);
-    let mut h = Array::<Vector<f32, C>>::new(plan.states);
+    let bias = of_channels::<W>(delta_bias, &place, plan);
+    let rates = rates::<W>(a, &place, plan);
+    let mut h = Array::<Vector<f32, W>>::new(plan.states);
     #[unroll(plan.unroll)]
     for j in 0..plan.states {
         h[j] = Vector::new(0.0);
     }
-    let mut sum = Vector::<f32, C>::new(0.0);
+    let mut sum = Vector::<f32, W>::new(0.0);
     let mut alive = f32::new(1.0);
 
     let resets = steps.is_some();
-    let z = ComptimeOption::<&Tensor<Vector<F, C>>>::new_None();
-    let mut tile = Tile::<C, Q>::new(plan);
-    let mut ahead = Ahead::<F, N, C>::new(plan);
+    let z = ComptimeOption::<&Tensor<Vector<F, W>>>::new_None();
+    let mut tile = Tile::<W, Q>::new(plan);
+    let mut ahead = Ahead::<F, N, W>::new(plan);
     let lines = Lines::new(u, delta, b, b, &z, &place, plan);
     ahead.read(u, delta, b, b, &z, &steps, &place, &lines, start, end, plan);
     for first in range_stepped(start, end, plan.tile) {
@@ -116,9 +116,9 @@ pub(crate) fn state_passing(
 
 /// Every span from its entry state: the outputs, the states before every chunk, and from the last span the final state.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn scan<F: Float, N: Size, C: Size, Q: Size>(
-    u: &Tensor<Vector<F, C>>,
-    delta: &Tensor<Vector<F, C>>,
+pub(crate) fn scan<F: Float, N: Size, W: Size, Q: Size>(
+    u: &Tensor<Vector<F, W>>,
+    delta: &Tensor<Vector<F, W>>,
     a: &Tensor<f32>,
     b: &Tensor<Vector<F, N>>,
     c: &Tensor<Vector<F, N>>,
@@ -126,12 +126,12 @@ pub(crate) fn scan<F: Float, N: Size, C: Size, Q: Size>(
     delta_bias: &Tensor<f32>,
     // [batch, n_spans, d_inner, d_state]
     entries: &Tensor<f32>,
-    z: ComptimeOption<&Tensor<Vector<F, C>>>,
+    z: ComptimeOption<&Tensor<Vector<F, W>>>,
     steps: ComptimeOption<&Tensor<i32>>,
-    y: &mut Tensor<Vector<F, C>>,
+    y: &mut Tensor<Vector<F, W>>,
     final_state: &mut Tensor<f32>,
     // [batch, n_chunks, d_state, d_inner], so that neighbours write side by side
-    mut chunk_states: ComptimeOption<&mut Tensor<Vector<f32, C>>>,
+    mut chunk_states: ComptimeOption<&mut Tensor<Vector<f32, W>>>,
     n_orders: usize,
     segment: usize,
     span: usize,
@@ -147,18 +147,18 @@ pub(crate) fn scan<F: Float, N: Size, C: Size, Q: Size>(
     }
     let start = place.span * span;
     let end = (start + span).min(length);
-    let bias = of_channels::<C>(delta_bias, &place, plan);
-    let skip = of_channels::<C>(d, &place, plan);
-    let rates = rates::<C>(a, &place, plan);
-    let mut h = of_states::<C>(entries, (place.batch * n_spans + place.span) * d_inner, &place, plan);
+    let bias = of_channels::<W>(delta_bias, &place, plan);
+    let skip = of_channels::<W>(d, &place, plan);
+    let rates = rates::<W>(a, &place, plan);
+    let mut h = of_states::<W>(entries, (place.batch * n_spans + place.span) * d_inner, &place, plan);
 
     let resets = steps.is_some();
-    let mut tile = Tile::<C, Q>::new(plan);
+    let mut tile = Tile::<W, Q>::new(plan);
     // [tile, split, lanes]: what the units of a channel add to its outputs.
-    let mut sums = Shared::<[Vector<f32, C>]>::new_slice(comptime![plan.tile * plan.units()]);
-    let mut ahead = Ahead::<F, N, C>::new(plan);
-    let mut u_t = Array::<Vector<f32, C>>::new(plan.tokens_of_unit());
-    let mut z_t = Array::<Vector<f32, C>>::new(plan.tokens_of_unit());
+    let mut sums = Shared::<[Vector<f32, W>]>::new_slice(comptime![plan.tile * plan.units()]);
+    let mut ahead = Ahead::<F, N, W>::new(plan);
+    let mut u_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
+    let mut z_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
     let lines = Lines::new(u, delta, b, c, &z, &place, plan);
     let out = Line::packed(length, d_inner, &place, plan);
     ahead.read(u, delta, b, c, &z, &steps, &place, &lines, start, end, plan);

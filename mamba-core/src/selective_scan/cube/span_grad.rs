@@ -7,15 +7,15 @@ use cubecl::prelude::*;
 
 /// What a span hands back from a zero gradient behind it, written as that behind the span before; the sum of its deltas.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn span_grad<F: Float, N: Size, C: Size, Q: Size>(
-    u: &Tensor<Vector<F, C>>,
-    delta: &Tensor<Vector<F, C>>,
+pub(crate) fn span_grad<F: Float, N: Size, W: Size, Q: Size>(
+    u: &Tensor<Vector<F, W>>,
+    delta: &Tensor<Vector<F, W>>,
     a: &Tensor<f32>,
     b: &Tensor<Vector<F, N>>,
     c: &Tensor<Vector<F, N>>,
     delta_bias: &Tensor<f32>,
-    grad_y: &Tensor<Vector<F, C>>,
-    z: ComptimeOption<&Tensor<Vector<F, C>>>,
+    grad_y: &Tensor<Vector<F, W>>,
+    z: ComptimeOption<&Tensor<Vector<F, W>>>,
     steps: ComptimeOption<&Tensor<i32>>,
     // [batch, n_spans, d_inner, d_state]: every span but the first writes the slot before its own.
     carries: &mut Tensor<f32>,
@@ -37,19 +37,19 @@ pub(crate) fn span_grad<F: Float, N: Size, C: Size, Q: Size>(
     }
     let start = place.span * span;
     let end = (start + span).min(length);
-    let bias = of_channels::<C>(delta_bias, &place, plan);
-    let rates = rates::<C>(a, &place, plan);
-    let mut carry = Array::<Vector<f32, C>>::new(plan.states);
+    let bias = of_channels::<W>(delta_bias, &place, plan);
+    let rates = rates::<W>(a, &place, plan);
+    let mut carry = Array::<Vector<f32, W>>::new(plan.states);
     #[unroll(plan.unroll)]
     for j in 0..plan.states {
         carry[j] = Vector::new(0.0);
     }
-    let mut sum = Vector::<f32, C>::new(0.0);
+    let mut sum = Vector::<f32, W>::new(0.0);
     let mut alive = f32::new(1.0);
 
-    let mut tile = Tile::<C, Q>::new(plan);
-    let mut g = Shared::<[Vector<f32, C>]>::new_slice(comptime![plan.tile * plan.lanes()]);
-    let mut ahead = Ahead::<F, N, C>::new(plan);
+    let mut tile = Tile::<W, Q>::new(plan);
+    let mut g = Shared::<[Vector<f32, W>]>::new_slice(comptime![plan.tile * plan.lanes()]);
+    let mut ahead = Ahead::<F, N, W>::new(plan);
     let used = (end - start).div_ceil(plan.tile);
     let last = start + (used - 1) * plan.tile;
     let lines = Lines::new(u, delta, b, c, &z, &place, plan);

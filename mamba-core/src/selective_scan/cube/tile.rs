@@ -61,8 +61,8 @@ pub(crate) fn saved_at(length: usize, d_inner: usize, place: &Place, first: usiz
 
 /// The values of a unit's channels in a tensor of one for every channel.
 #[cube]
-pub(crate) fn of_channels<C: Size>(x: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Vector<f32, C> {
-    let mut values = Vector::<f32, C>::new(0.0);
+pub(crate) fn of_channels<W: Size>(x: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Vector<f32, W> {
+    let mut values = Vector::<f32, W>::new(0.0);
     #[unroll]
     for lane in 0..plan.wide {
         values.insert(lane, x[place.channel + lane]);
@@ -72,17 +72,17 @@ pub(crate) fn of_channels<C: Size>(x: &Tensor<f32>, place: &Place, #[comptime] p
 
 /// The unit's states in a `[.., d_inner, d_state]` tensor, whose row of channels is `row`; those beyond `d_state` are zero.
 #[cube]
-pub(crate) fn of_states<C: Size>(
+pub(crate) fn of_states<W: Size>(
     x: &Tensor<f32>,
     row: usize,
     place: &Place,
     #[comptime] plan: Plan,
-) -> Array<Vector<f32, C>> {
-    let mut states = Array::<Vector<f32, C>>::new(plan.states);
+) -> Array<Vector<f32, W>> {
+    let mut states = Array::<Vector<f32, W>>::new(plan.states);
     #[unroll]
     for j in 0..plan.states {
         let n = place.part * plan.states + j;
-        let mut state = Vector::<f32, C>::new(0.0);
+        let mut state = Vector::<f32, W>::new(0.0);
         if n < plan.d_state {
             #[unroll]
             for lane in 0..plan.wide {
@@ -96,9 +96,9 @@ pub(crate) fn of_states<C: Size>(
 
 /// Writes the unit's states into such a tensor.
 #[cube]
-pub(crate) fn put_states<C: Size>(
+pub(crate) fn put_states<W: Size>(
     x: &mut Tensor<f32>,
-    states: &Array<Vector<f32, C>>,
+    states: &Array<Vector<f32, W>>,
     row: usize,
     place: &Place,
     #[comptime] plan: Plan,
@@ -117,7 +117,7 @@ pub(crate) fn put_states<C: Size>(
 
 /// Delta as the recurrence uses it.
 #[cube]
-fn step_sizes<C: Size>(delta: Vector<f32, C>, bias: Vector<f32, C>, #[comptime] plan: Plan) -> Vector<f32, C> {
+fn step_sizes<W: Size>(delta: Vector<f32, W>, bias: Vector<f32, W>, #[comptime] plan: Plan) -> Vector<f32, W> {
     let mut sizes = delta + bias;
     if comptime![plan.delta_softplus] {
         #[unroll]
@@ -130,7 +130,7 @@ fn step_sizes<C: Size>(delta: Vector<f32, C>, bias: Vector<f32, C>, #[comptime] 
 
 /// What a state keeps of itself over a step.
 #[cube]
-pub(crate) fn decay<C: Size>(delta: Vector<f32, C>, rate: Vector<f32, C>, #[comptime] plan: Plan) -> Vector<f32, C> {
+pub(crate) fn decay<W: Size>(delta: Vector<f32, W>, rate: Vector<f32, W>, #[comptime] plan: Plan) -> Vector<f32, W> {
     let mut kept = delta * rate;
     #[unroll]
     for lane in 0..plan.wide {
@@ -141,11 +141,11 @@ pub(crate) fn decay<C: Size>(delta: Vector<f32, C>, rate: Vector<f32, C>, #[comp
 
 /// `a` of a unit's states, scaled for [`decay`]; those beyond `d_state` are zero and so are their states.
 #[cube]
-pub(crate) fn rates<C: Size>(a: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Array<Vector<f32, C>> {
-    let mut rates = of_states::<C>(a, 0, place, plan);
+pub(crate) fn rates<W: Size>(a: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Array<Vector<f32, W>> {
+    let mut rates = of_states::<W>(a, 0, place, plan);
     #[unroll]
     for j in 0..plan.states {
-        rates[j] = rates[j] * Vector::new(comptime![plan.math.exp_scale()]);
+        rates[j] *= Vector::new(comptime![plan.math.exp_scale()]);
     }
     rates
 }
@@ -160,7 +160,7 @@ pub(crate) struct Line {
 #[cube]
 impl Line {
     /// Of a unit's channels in a `[batch, length, channels]` tensor; fewer channels are shared by the orders.
-    pub fn of_channels<F: Float, C: Size>(x: &Tensor<Vector<F, C>>, place: &Place, #[comptime] plan: Plan) -> Line {
+    pub fn of_channels<F: Float, W: Size>(x: &Tensor<Vector<F, W>>, place: &Place, #[comptime] plan: Plan) -> Line {
         Line {
             start: (place.batch * x.stride(0) + place.channel % x.shape(2)) / plan.wide,
             stride: x.stride(1) / plan.wide,
@@ -198,12 +198,12 @@ pub(crate) struct Lines {
 
 #[cube]
 impl Lines {
-    pub fn new<F: Float, N: Size, C: Size>(
-        u: &Tensor<Vector<F, C>>,
-        delta: &Tensor<Vector<F, C>>,
+    pub fn new<F: Float, N: Size, W: Size>(
+        u: &Tensor<Vector<F, W>>,
+        delta: &Tensor<Vector<F, W>>,
         b: &Tensor<Vector<F, N>>,
         c: &Tensor<Vector<F, N>>,
-        z: &ComptimeOption<&Tensor<Vector<F, C>>>,
+        z: &ComptimeOption<&Tensor<Vector<F, W>>>,
         place: &Place,
         #[comptime] plan: Plan,
     ) -> Lines {
@@ -228,12 +228,12 @@ impl Lines {
 ///
 /// Nothing is computed from a value here, or the unit would wait for it before it asks for the next.
 #[derive(CubeType)]
-pub(crate) struct Ahead<F: Float, N: Size, C: Size> {
-    pub u: Array<Vector<F, C>>,
-    pub delta: Array<Vector<F, C>>,
-    pub z: Array<Vector<F, C>>,
+pub(crate) struct Ahead<F: Float, N: Size, W: Size> {
+    pub u: Array<Vector<F, W>>,
+    pub delta: Array<Vector<F, W>>,
+    pub z: Array<Vector<F, W>>,
     /// Those of the gradient of the outputs; only the backward kernels fill it.
-    pub grad: Array<Vector<F, C>>,
+    pub grad: Array<Vector<F, W>>,
     keep: Array<f32>,
     /// Quads of b and of c.
     b: Array<Vector<F, N>>,
@@ -241,9 +241,9 @@ pub(crate) struct Ahead<F: Float, N: Size, C: Size> {
 }
 
 #[cube]
-impl<F: Float, N: Size, C: Size> Ahead<F, N, C> {
-    pub fn new(#[comptime] plan: Plan) -> Ahead<F, N, C> {
-        Ahead::<F, N, C> {
+impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
+    pub fn new(#[comptime] plan: Plan) -> Ahead<F, N, W> {
+        Ahead::<F, N, W> {
             u: Array::new(plan.tokens_of_unit()),
             delta: Array::new(plan.tokens_of_unit()),
             z: Array::new(plan.tokens_of_unit()),
@@ -258,11 +258,11 @@ impl<F: Float, N: Size, C: Size> Ahead<F, N, C> {
     #[allow(clippy::too_many_arguments, reason = "the tensors of the kernels")]
     pub fn read(
         &mut self,
-        u: &Tensor<Vector<F, C>>,
-        delta: &Tensor<Vector<F, C>>,
+        u: &Tensor<Vector<F, W>>,
+        delta: &Tensor<Vector<F, W>>,
         b: &Tensor<Vector<F, N>>,
         c: &Tensor<Vector<F, N>>,
-        z: &ComptimeOption<&Tensor<Vector<F, C>>>,
+        z: &ComptimeOption<&Tensor<Vector<F, W>>>,
         steps: &ComptimeOption<&Tensor<i32>>,
         place: &Place,
         lines: &Lines,
@@ -305,7 +305,7 @@ impl<F: Float, N: Size, C: Size> Ahead<F, N, C> {
     #[allow(clippy::too_many_arguments, reason = "where and when")]
     pub fn read_grad(
         &mut self,
-        grad_y: &Tensor<Vector<F, C>>,
+        grad_y: &Tensor<Vector<F, W>>,
         steps: &ComptimeOption<&Tensor<i32>>,
         place: &Place,
         line: &Line,
@@ -324,11 +324,11 @@ impl<F: Float, N: Size, C: Size> Ahead<F, N, C> {
 
 /// A tile in shared memory.
 #[derive(CubeType)]
-pub(crate) struct Tile<C: Size, Q: Size> {
+pub(crate) struct Tile<W: Size, Q: Size> {
     /// `[tile, lanes]`: delta after bias and softplus.
-    delta: Shared<[Vector<f32, C>]>,
+    delta: Shared<[Vector<f32, W>]>,
     /// `[tile, lanes]`: that times u.
-    x: Shared<[Vector<f32, C>]>,
+    x: Shared<[Vector<f32, W>]>,
     /// `[tile]`: 0 where the state is forgotten, else 1.
     pub keep: Shared<[f32]>,
     /// `[tile, quads]`
@@ -338,15 +338,15 @@ pub(crate) struct Tile<C: Size, Q: Size> {
 
 /// What a unit reads of a token.
 #[derive(CubeType, Clone, Copy)]
-pub(crate) struct Token<C: Size> {
-    pub delta: Vector<f32, C>,
-    pub x: Vector<f32, C>,
+pub(crate) struct Token<W: Size> {
+    pub delta: Vector<f32, W>,
+    pub x: Vector<f32, W>,
 }
 
 #[cube]
-impl<C: Size, Q: Size> Tile<C, Q> {
-    pub fn new(#[comptime] plan: Plan) -> Tile<C, Q> {
-        Tile::<C, Q> {
+impl<W: Size, Q: Size> Tile<W, Q> {
+    pub fn new(#[comptime] plan: Plan) -> Tile<W, Q> {
+        Tile::<W, Q> {
             delta: Shared::new_slice(comptime![plan.tile * plan.lanes()]),
             x: Shared::new_slice(comptime![plan.tile * plan.lanes()]),
             keep: Shared::new_slice(plan.tile),
@@ -355,9 +355,9 @@ impl<C: Size, Q: Size> Tile<C, Q> {
         }
     }
 
-    pub fn token(&self, t: usize, place: &Place, #[comptime] plan: Plan) -> Token<C> {
+    pub fn token(&self, t: usize, place: &Place, #[comptime] plan: Plan) -> Token<W> {
         let at = t * plan.lanes() + place.lane;
-        Token::<C> { delta: self.delta[at], x: self.x[at] }
+        Token::<W> { delta: self.delta[at], x: self.x[at] }
     }
 
     /// b of the quad `q` of a unit's states at a token.
@@ -373,8 +373,8 @@ impl<C: Size, Q: Size> Tile<C, Q> {
     /// Brings in what a unit has read; tokens from the `tokens`th of the tile on change nothing.
     pub fn fill<F: Float, N: Size>(
         &mut self,
-        ahead: &Ahead<F, N, C>,
-        bias: Vector<f32, C>,
+        ahead: &Ahead<F, N, W>,
+        bias: Vector<f32, W>,
         place: &Place,
         tokens: usize,
         #[comptime] plan: Plan,
@@ -384,8 +384,8 @@ impl<C: Size, Q: Size> Tile<C, Q> {
             let t = place.part + i * plan.split;
             if t < plan.tile {
                 let read = step_sizes(Vector::cast_from(ahead.delta[i]), bias, plan);
-                let mut delta = Vector::<f32, C>::new(0.0);
-                let mut x = Vector::<f32, C>::new(0.0);
+                let mut delta = Vector::<f32, W>::new(0.0);
+                let mut x = Vector::<f32, W>::new(0.0);
                 let mut keep = f32::new(1.0);
                 if t < tokens {
                     delta = read;
@@ -426,8 +426,8 @@ impl<C: Size, Q: Size> Tile<C, Q> {
     /// The recurrence of a unit's states at one token.
     pub fn advance(
         &self,
-        h: &mut Array<Vector<f32, C>>,
-        rates: &Array<Vector<f32, C>>,
+        h: &mut Array<Vector<f32, W>>,
+        rates: &Array<Vector<f32, W>>,
         t: usize,
         place: &Place,
         #[comptime] resets: bool,
@@ -452,12 +452,12 @@ impl<C: Size, Q: Size> Tile<C, Q> {
     /// What a unit's states add to the outputs of a token.
     pub fn read_out(
         &self,
-        h: &Array<Vector<f32, C>>,
+        h: &Array<Vector<f32, W>>,
         t: usize,
         place: &Place,
         #[comptime] plan: Plan,
-    ) -> Vector<f32, C> {
-        let mut sum = Vector::<f32, C>::new(0.0);
+    ) -> Vector<f32, W> {
+        let mut sum = Vector::<f32, W>::new(0.0);
         #[unroll]
         for q in 0..comptime![plan.states / plan.quad] {
             let c = self.c(t, q, place, plan);
@@ -472,9 +472,9 @@ impl<C: Size, Q: Size> Tile<C, Q> {
 
 /// The gradients of `<c, h> + d u` for all tokens of a tile: `[tile, lanes]` in shared memory.
 #[cube]
-pub(crate) fn fill_grads<F: Float, N: Size, C: Size>(
-    to: &mut Shared<[Vector<f32, C>]>,
-    ahead: &Ahead<F, N, C>,
+pub(crate) fn fill_grads<F: Float, N: Size, W: Size>(
+    to: &mut Shared<[Vector<f32, W>]>,
+    ahead: &Ahead<F, N, W>,
     place: &Place,
     tokens: usize,
     #[comptime] gated: bool,
@@ -484,11 +484,11 @@ pub(crate) fn fill_grads<F: Float, N: Size, C: Size>(
     for i in 0..plan.tokens_of_unit() {
         let t = place.part + i * plan.split;
         if t < plan.tile {
-            let mut grad = Vector::<f32, C>::new(0.0);
+            let mut grad = Vector::<f32, W>::new(0.0);
             if t < tokens && place.active {
                 grad = Vector::cast_from(ahead.grad[i]);
                 if comptime![gated] {
-                    let z = Vector::<f32, C>::cast_from(ahead.z[i]);
+                    let z = Vector::<f32, W>::cast_from(ahead.z[i]);
                     grad *= z * sigmoids(z, plan.wide, plan.math);
                 }
             }
