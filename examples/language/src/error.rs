@@ -51,6 +51,8 @@ pub enum Error {
     Pretrained(#[from] mamba_blocks::CheckpointError),
     #[error("{path} already holds a model: choose another folder with --out")]
     ModelExists { path: PathBuf },
+    #[error("a published model has no text of its own: --file names the one to measure it on")]
+    NoFile,
     #[error("there are no token ids: at least one is needed")]
     NoIds,
     #[error("`{found}` is no token id: expected a whole number from 0 to 2147483647")]

@@ -13,22 +13,19 @@ use mamba_blocks::{LmState, MambaLm};
 use crate::checkpoint::Checkpoint;
 use crate::data::{Corpus, read_text};
 use crate::error::Error;
+use crate::pretrained::{Opened, Trained};
 use crate::settings::check;
 use crate::tokens::Tokens;
 
 /// Tokens that go through the model at once.
 pub const WINDOW: usize = 2048;
 
-/// Measures a trained model on the validation part of its text, or on a whole file.
+/// Measures a model on the validation part of its text, or on a whole file.
 #[derive(Args)]
 pub struct EvalArgs {
-    /// Folder of a run, or one of its checkpoints
-    #[arg(long, default_value = "runs/language")]
-    checkpoint: PathBuf,
-    /// A tokenizer.json [default: the one in the checkpoint's folder, else bytes]
-    #[arg(long)]
-    tokenizer: Option<PathBuf>,
-    /// File to measure on, as a whole [default: the validation part of the text that the run trains on]
+    #[command(flatten)]
+    trained: Trained,
+    /// File to measure on, as a whole [default: the validation part of the text that a run trains on]
     #[arg(long)]
     file: Option<PathBuf>,
     /// Tokens that go through the model at once: costs memory, leaves the result as it is
@@ -38,22 +35,21 @@ pub struct EvalArgs {
 
 pub fn eval(args: &EvalArgs, device: &Device) -> Result<(), Error> {
     check("window", args.window, args.window > 0, "at least 1")?;
-    let checkpoint = Checkpoint::open(&args.checkpoint)?;
-    let model = checkpoint.model(device)?;
-    let tokens = Tokens::open(args.tokenizer.as_deref(), checkpoint.folder(), model.vocab_size)?;
+    let Opened { model, tokens, run } = args.trained.open(device)?;
     let mut score = Score::new(&model, args.window, device);
-    let bytes = match &args.file {
-        Some(path) => read_file(path, &tokens, &mut score)?,
-        None => read_validation(&checkpoint, &tokens, &mut score)?,
+    let bytes = match (&args.file, &run) {
+        (Some(path), _) => read_file(path, &tokens, &mut score)?,
+        (None, Some(run)) => read_validation(run, &tokens, &mut score)?,
+        (None, None) => return Err(Error::NoFile),
     };
     let Total { nats, tokens: count } = score.finish();
     let unit = if matches!(tokens, Tokens::Bytes) { "byte" } else { "token" };
     let loss = nats / count as f64;
     println!(
-        "{loss:.5} nats per {unit}, {:.5} bits per byte, perplexity {:.4} over {count} {unit}s (step {})",
+        "{loss:.5} nats per {unit}, {:.5} bits per byte, perplexity {:.4} over {count} {unit}s{}",
         in_bits(nats) / bytes as f64,
         loss.exp(),
-        checkpoint.step
+        run.map_or(String::new(), |run| format!(" (step {})", run.step))
     );
     Ok(())
 }

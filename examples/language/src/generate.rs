@@ -2,27 +2,22 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::prelude::*;
 use clap::Args;
 use mamba_blocks::{BeamConfig, Draw, GenerationConfig, MambaLm, Prompts, Sampling};
 
-use crate::checkpoint::Checkpoint;
 use crate::error::Error;
+use crate::pretrained::{Opened, Trained};
 use crate::settings::check;
 use crate::tokens::Tokens;
 
-/// Continues a prompt with a trained model.
+/// Continues a prompt with a model of a run, or a published one.
 #[derive(Args)]
 pub struct GenerateArgs {
-    /// Folder of a run, or one of its checkpoints
-    #[arg(long, default_value = "runs/language")]
-    checkpoint: PathBuf,
-    /// A tokenizer.json [default: the one in the checkpoint's folder, else bytes]
-    #[arg(long)]
-    tokenizer: Option<PathBuf>,
+    #[command(flatten)]
+    trained: Trained,
     /// Text to continue
     #[arg(long, default_value = "\n", hide_default_value = true)]
     prompt: String,
@@ -89,9 +84,7 @@ pub fn generate(args: &GenerateArgs, device: &Device) -> Result<(), Error> {
     if args.prompt.is_empty() {
         return Err(Error::EmptyPrompt);
     }
-    let checkpoint = Checkpoint::open(&args.checkpoint)?;
-    let model = checkpoint.model(device)?;
-    let tokens = Tokens::open(args.tokenizer.as_deref(), checkpoint.folder(), model.vocab_size)?;
+    let Opened { model, tokens, .. } = args.trained.open(device)?;
     let prompt = tokens.encode(&args.prompt)?;
     if prompt.is_empty() {
         return Err(Error::EmptyPrompt);

@@ -338,6 +338,19 @@ fn a_converted_model_is_the_same_model() {
 }
 
 #[test]
+fn a_published_model_generates_and_is_measured_as_the_run_it_was_made_from() {
+    let place = Place::with_run();
+    place.expect_success(&["convert", "--checkpoint=runs/language", "--out=published"]);
+    let generate = ["generate", "--length=20", "--seed=3"];
+    let by = |what: &[&str]| place.expect_success(what);
+    assert_eq!(by(&[&generate[..], &["--model=published"]].concat()), by(&generate));
+    let eval = ["eval", "--file=text"];
+    assert_eq!(nats(&by(&[&eval[..], &["--model=published"]].concat())), nats(&by(&eval)));
+    place.expect_refusal(&["eval", "--model=published"], "--file");
+    place.expect_refusal(&["generate", "--model=published", "--checkpoint=runs/language"], "--model");
+}
+
+#[test]
 fn bad_models_and_ids_are_refused() {
     let place = Place::new();
     let (plain, hostile) = (published("plain"), published("hostile"));
