@@ -8,12 +8,14 @@ use burn_store::burn_pack::{HEADER_SIZE, Header, Reader};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The tensors of a file, under the names and shapes of the published layouts.
 pub(super) fn open(path: &Path) -> Result<Vec<(String, Stored)>, CheckpointError> {
     check_header(path)?;
-    let tensors = Reader::from_file_exact(path).and_then(Reader::into_tensors);
-    let tensors = tensors.map_err(|error| CheckpointError::damaged(path, error))?;
+    let damaged = |error| CheckpointError::damaged(path, error);
+    let tensors = Reader::from_file_exact(path).and_then(Reader::into_tensors).map_err(damaged)?;
+    let reader = Arc::new(Reader::from_file_exact(path).map_err(damaged)?);
     let stored = tensors.into_iter().map(|tensor| {
         let key = keys::published(&tensor.name);
         let mut shape = tensor.shape.to_vec();
@@ -24,7 +26,8 @@ pub(super) fn open(path: &Path) -> Result<Vec<(String, Stored)>, CheckpointError
             dtype @ (DType::F64 | DType::F32 | DType::F16 | DType::BF16) => Ok(dtype),
             other => Err(format!("{other:?}")),
         };
-        (key, Stored { path: path.to_path_buf(), shape, dtype, source: Source::Burnpack(tensor) })
+        let source = Source::Burnpack { reader: reader.clone(), tensor };
+        (key, Stored { path: path.to_path_buf(), shape, dtype, source })
     });
     Ok(stored.collect())
 }

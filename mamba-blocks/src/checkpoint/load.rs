@@ -74,7 +74,7 @@ impl Loader<'_> {
         let key = format!("{at}.weight");
         let data = self.read(&key, self.dtype)?;
         let data =
-            if matches!(self.weights.tensors[&key].source, Source::Burnpack(_)) { data } else { transposed(data) };
+            if matches!(self.weights.tensors[&key].source, Source::Burnpack { .. }) { data } else { transposed(data) };
         let weight = Param::from_tensor(Tensor::from_data(data, (self.device, self.dtype)));
         Ok(Linear { weight, bias: self.optional(bias, &format!("{at}.bias"))? })
     }

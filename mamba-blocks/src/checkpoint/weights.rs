@@ -3,7 +3,7 @@
 use super::error::CheckpointError;
 use super::{burnpack, files, pytorch, safetensors};
 use burn::tensor::{DType, TensorData};
-use burn_store::{bridge, burn_pack, pytorch_reader};
+use burn_store::{burn_pack, pytorch_reader};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,10 @@ pub(super) enum Source {
     },
     Pytorch(pytorch_reader::Tensor),
     /// The weights of linear layers are the other way round than the shape says.
-    Burnpack(burn_pack::Tensor),
+    Burnpack {
+        reader: Arc<burn_pack::Reader>,
+        tensor: burn_pack::Tensor,
+    },
 }
 
 impl Stored {
@@ -36,7 +39,7 @@ impl Stored {
         match &self.source {
             Source::Safetensors { bytes, .. } => *bytes as u64,
             Source::Pytorch(tensor) => tensor.byte_len() as u64,
-            Source::Burnpack(tensor) => tensor.byte_len() as u64,
+            Source::Burnpack { tensor, .. } => tensor.byte_len() as u64,
         }
     }
 
@@ -47,7 +50,12 @@ impl Stored {
         let bytes = match &self.source {
             Source::Safetensors { file, start, bytes } => safetensors::read(file, *start, *bytes),
             Source::Pytorch(tensor) => tensor.read(),
-            Source::Burnpack(tensor) => return bridge::to_data(tensor).map_err(|error| damaged(error.to_string())),
+            // Into memory: the tensor's own bytes stay in the file, and a GPU may read them when that is gone.
+            Source::Burnpack { reader, tensor } => {
+                let bytes = reader.tensor_data(&tensor.name).map_err(|error| damaged(error.to_string()))?;
+                return TensorData::try_from_bytes_vec(bytes, tensor.shape.clone(), dtype)
+                    .map_err(|error| damaged(error.to_string()));
+            }
         };
         let bytes = bytes.map_err(|error| match error.raw_os_error() {
             Some(_) => CheckpointError::read(&self.path)(error),
