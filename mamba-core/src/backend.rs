@@ -41,10 +41,10 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
 
 /// Whether `device` can record launches once and replay them together, as [`burn::tensor::capture`] does.
 ///
-/// Those are CUDA's devices.
+/// Those are CUDA's devices, without `fusion`: there it is not certain that a tensor is written in its own memory.
 pub fn records_graphs(device: &Device) -> bool {
     match device.clone().inner().as_dispatch() {
-        #[cfg(feature = "cuda")]
+        #[cfg(all(feature = "cuda", not(feature = "fusion")))]
         DispatchDevice::Cube(burn_cubecl::CubeDevice::Cuda(_)) => true,
         _ => false,
     }

@@ -2,8 +2,9 @@
 
 use super::{LmState, MambaLm};
 use crate::mamba::MambaState;
+use crate::precision::at_least_f32;
 use burn::module::Module;
-use burn::tensor::{DType, Graph, Int, Tensor, capture};
+use burn::tensor::{Graph, Int, Tensor, capture};
 use mamba_core::records_graphs;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -102,15 +103,15 @@ impl Decoder {
     }
 }
 
-/// The parameters that the kernels take in f32 in f32, so that a step does not cast them again. They are as exact.
+/// The parameters that the kernels take in f32 in no less, so that a step does not cast them again. They are as exact.
 fn in_kernel_dtypes(mut model: MambaLm) -> MambaLm {
     for layer in &mut model.layers {
         let mixer = &mut layer.mixer;
-        mixer.a_log = mixer.a_log.clone().map(|a_log| a_log.cast(DType::F32));
-        mixer.d = mixer.d.clone().map(|d| d.cast(DType::F32));
-        mixer.dt_proj.bias = mixer.dt_proj.bias.clone().map(|bias| bias.map(|bias| bias.cast(DType::F32)));
-        mixer.conv1d.weight = mixer.conv1d.weight.clone().map(|weight| weight.cast(DType::F32));
-        mixer.conv1d.bias = mixer.conv1d.bias.clone().map(|bias| bias.map(|bias| bias.cast(DType::F32)));
+        mixer.a_log = mixer.a_log.clone().map(at_least_f32);
+        mixer.d = mixer.d.clone().map(at_least_f32);
+        mixer.dt_proj.bias = mixer.dt_proj.bias.clone().map(|bias| bias.map(at_least_f32));
+        mixer.conv1d.weight = mixer.conv1d.weight.clone().map(at_least_f32);
+        mixer.conv1d.bias = mixer.conv1d.bias.clone().map(|bias| bias.map(at_least_f32));
     }
     model
 }
