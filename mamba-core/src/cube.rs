@@ -121,12 +121,17 @@ fn reciprocal(x: f32, #[comptime] math: Math) -> f32 {
     }
 }
 
-/// `1 / (1 + exp(-x))` without overflow.
+/// `1 / (1 + exp(-x))`
 #[cube]
 pub(crate) fn sigmoid(x: f32, #[comptime] math: Math) -> f32 {
-    let e = exp_scaled(-x.abs() * comptime![math.exp_scale()], math);
-    let small = e * reciprocal(1.0 + e, math);
-    select(x < 0.0, small, 1.0 - small)
+    if comptime![math == Math::Ptx] {
+        // The reciprocal of infinity is zero here.
+        reciprocal(1.0 + exp_scaled(-x * comptime![math.exp_scale()], math), math)
+    } else {
+        let e = exp_scaled(-x.abs() * comptime![math.exp_scale()], math);
+        let small = e * reciprocal(1.0 + e, math);
+        select(x < 0.0, small, 1.0 - small)
+    }
 }
 
 /// [`sigmoid`] of every lane.
@@ -140,22 +145,22 @@ pub(crate) fn sigmoids<N: Size>(x: Vector<f32, N>, #[comptime] lanes: usize, #[c
     y
 }
 
-/// `ln(1 + exp(x))`, the identity above 20 as in the original.
+/// `ln(1 + exp(x)) = max(x, 0) + ln(1 + exp(-|x|))`
 ///
-/// `ln(1 + y) = 2 atanh(y / (2 + y))` as a series keeps the relative accuracy for small results, which a logarithm
-/// near one does not have in every shading language.
+/// A polynomial for `ln(1 + y) / y` on `0..1`, good to 3e-8, keeps the relative accuracy for small results, which a
+/// logarithm near one does not have in every shading language.
 #[cube]
 pub(crate) fn softplus(x: f32, #[comptime] math: Math) -> f32 {
     let y = exp_scaled(-x.abs() * comptime![math.exp_scale()], math);
-    let s = y * reciprocal(2.0 + y, math);
-    let q = s * s;
-    let series = 1.0
-        + q * (0.333_333_34
-            + q * (0.2
-                + q * (0.142_857_15
-                    + q * (0.111_111_11 + q * (0.090_909_09 + q * (0.076_923_08 + q * 0.066_666_67))))));
-    let soft = x.max(0.0) + 2.0 * s * series;
-    select(x > 20.0, x, soft)
+    let ratio = fma(y, 0.005_232_690_6f32, -0.029_505_229f32);
+    let ratio = fma(y, ratio, 0.078_225_944f32);
+    let ratio = fma(y, ratio, -0.136_632_46f32);
+    let ratio = fma(y, ratio, 0.191_060_07f32);
+    let ratio = fma(y, ratio, -0.248_429_83f32);
+    let ratio = fma(y, ratio, 0.333_190_97f32);
+    let ratio = fma(y, ratio, -0.499_994_93f32);
+    let ratio = fma(y, ratio, 0.999_999_97f32);
+    fma(y, ratio, x.max(0.0))
 }
 
 /// An uninitialised contiguous tensor beside `like`.

@@ -11,108 +11,11 @@
 #![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
 
 use super::plan::Plan;
-use super::tile::{Ahead, Line, Lines, Tile, of_channels, of_states, place, put_states, rates, saved_at};
+use super::tile::{
+    Ahead, Held, Line, Lines, Tile, of_channels, of_states, place, put_states, rates, saved_at, sum_of_parts,
+};
 use crate::cube::{sigmoids, step_at};
 use cubecl::prelude::*;
-
-/// The state that a span ends with from zero, written as the next one's entry, and the sum of its deltas.
-#[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn span_state<F: Float, N: Size, W: Size, Q: Size>(
-    u: &Tensor<Vector<F, W>>,
-    delta: &Tensor<Vector<F, W>>,
-    a: &Tensor<f32>,
-    b: &Tensor<Vector<F, N>>,
-    delta_bias: &Tensor<f32>,
-    steps: ComptimeOption<&Tensor<i32>>,
-    // [batch, n_spans, d_inner, d_state]: every span but the last writes the slot behind its own.
-    entries: &mut Tensor<f32>,
-    // [batch, n_spans, d_inner, 2]: the sum of delta, and 0 if a reset cut the span, else 1.
-    sums: &mut Tensor<f32>,
-    n_orders: usize,
-    segment: usize,
-    span: usize,
-    #[comptime] plan: Plan,
-    #[define(F)] _dtype: ElemType,
-) {
-    let d_inner = delta.shape(2);
-    let n_spans = entries.shape(1);
-    let place = place(d_inner, n_spans, b.shape(2), n_orders, segment, plan);
-    // The grid may be larger than the work; a whole cube leaves then.
-    if place.batch >= delta.shape(0) || place.span == n_spans - 1 {
-        terminate!();
-    }
-    let start = place.span * span;
-    let end = start + span;
-    let bias = of_channels::<W>(delta_bias, &place, plan);
-    let rates = rates::<W>(a, &place, plan);
-    let mut h = Array::<Vector<f32, W>>::new(plan.states);
-    #[unroll(plan.unroll)]
-    for j in 0..plan.states {
-        h[j] = Vector::new(0.0);
-    }
-    let mut sum = Vector::<f32, W>::new(0.0);
-    let mut alive = f32::new(1.0);
-
-    let resets = steps.is_some();
-    let z = ComptimeOption::<&Tensor<Vector<F, W>>>::new_None();
-    let mut tile = Tile::<W, Q>::new(plan);
-    let mut ahead = Ahead::<F, N, W>::new(plan);
-    let lines = Lines::new(u, delta, b, b, &z, &place, plan);
-    ahead.read(u, delta, b, b, &z, &steps, &place, &lines, start, end, plan);
-    for first in range_stepped(start, end, plan.tile) {
-        tile.fill(&ahead, bias, &place, end - first, plan);
-        sync_cube();
-        ahead.read(u, delta, b, b, &z, &steps, &place, &lines, first + plan.tile, end, plan);
-        #[unroll(plan.unroll)]
-        for t in 0..plan.tile {
-            tile.advance(&mut h, &rates, t, &place, resets, plan);
-            sum += tile.token(t, &place, plan).delta;
-            alive *= tile.keep[t];
-        }
-        sync_cube();
-    }
-
-    if place.active {
-        let row = (place.batch * n_spans + place.span) * d_inner;
-        put_states(entries, &h, row + d_inner, &place, plan);
-        if place.part == 0 {
-            #[unroll]
-            for lane in 0..plan.wide {
-                let slot = row + place.channel + lane;
-                sums[slot * 2] = sum.extract(lane);
-                sums[slot * 2 + 1] = alive;
-            }
-        }
-    }
-}
-
-/// Turns the states of spans from zero into their true entry states, one thread for every channel and state.
-#[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn state_passing(
-    a: &Tensor<f32>,
-    sums: &Tensor<f32>,
-    initial_state: &Tensor<f32>,
-    entries: &mut Tensor<f32>,
-) {
-    let n_spans = entries.shape(1);
-    let d_inner = entries.shape(2);
-    let d_state = entries.shape(3);
-    let row = d_inner * d_state;
-    if ABSOLUTE_POS >= entries.shape(0) * row {
-        terminate!();
-    }
-    let within = ABSOLUTE_POS % row;
-    let first = ABSOLUTE_POS / row * n_spans;
-    let a_n = a[within];
-    let mut h = initial_state[ABSOLUTE_POS];
-    entries[first * row + within] = h;
-    for s in 1..n_spans {
-        let before = ((first + s - 1) * d_inner + within / d_state) * 2;
-        let slot = (first + s) * row + within;
-        h = (a_n * sums[before]).exp() * sums[before + 1] * h + entries[slot];
-        entries[slot] = h;
-    }
-}
 
 /// Every span from its entry state: the outputs, the states before every chunk, and from the last span the final state.
 #[cube(launch_unchecked, address_type = "dynamic")]
@@ -155,7 +58,9 @@ pub(crate) fn scan<F: Float, N: Size, W: Size, Q: Size>(
     let resets = steps.is_some();
     let mut tile = Tile::<W, Q>::new(plan);
     // [tile, split, lanes]: what the units of a channel add to its outputs.
-    let mut sums = Shared::<[Vector<f32, W>]>::new_slice(comptime![plan.tile * plan.units()]);
+    let mut sums =
+        Shared::<[Vector<f32, W>]>::new_slice(comptime![if plan.in_plane { 1 } else { plan.tile * plan.units() }]);
+    let mut held = Held::<W, Q>::new(plan.held, plan);
     let mut ahead = Ahead::<F, N, W>::new(plan);
     let mut u_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
     let mut z_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
@@ -183,26 +88,49 @@ pub(crate) fn scan<F: Float, N: Size, W: Size, Q: Size>(
         }
         sync_cube();
         ahead.read(u, delta, b, c, &z, &steps, &place, &lines, first + plan.tile, end, plan);
-        #[unroll(plan.unroll)]
-        for t in 0..plan.tile {
-            tile.advance(&mut h, &rates, t, &place, resets, plan);
-            sums[(t * plan.split + place.part) * plan.lanes() + place.lane] = tile.read_out(&h, t, &place, plan);
-        }
-        sync_cube();
-        #[unroll(plan.unroll)]
-        for i in 0..plan.tokens_of_unit() {
-            let t = place.part + i * plan.split;
-            if t < plan.tile && first + t < end && place.active {
-                let mut y_t = skip * u_t[i];
-                #[unroll(plan.unroll)]
-                for part in 0..plan.split {
-                    y_t += sums[(t * plan.split + part) * plan.lanes() + place.lane];
+        if comptime![plan.in_plane] {
+            let mut found = Array::<Vector<f32, W>>::new(plan.split);
+            #[unroll]
+            for i in 0..plan.tile {
+                let h_at = comptime![i % plan.held];
+                if comptime![h_at == 0] {
+                    held.read(&tile, i, plan.held, &place, true, plan);
                 }
-                if z.is_some() {
-                    y_t *= z_t[i] * sigmoids(z_t[i], plan.wide, plan.math);
+                let s = comptime![i % plan.split];
+                held.advance(&mut h, &rates, h_at, resets, plan);
+                found[s] = held.read_out(&h, h_at, plan);
+                if comptime![s == plan.split - 1] {
+                    let sum = sum_of_parts(&mut found, &place, plan);
+                    let own = comptime![i / plan.split];
+                    let t = first + comptime![own * plan.split] + place.part;
+                    if t < end && place.active {
+                        let step = step_at(&steps, place.batch, place.order, t, length, plan.reverse);
+                        let y_t = output(sum, skip, u_t[own], z_t[own], z.is_some(), plan);
+                        y[out.at(step.place)] = Vector::cast_from(y_t);
+                    }
                 }
-                let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
-                y[out.at(step.place)] = Vector::cast_from(y_t);
+            }
+            sync_cube();
+        } else {
+            #[unroll(plan.unroll)]
+            for t in 0..plan.tile {
+                held.read(&tile, t, 1usize, &place, true, plan);
+                held.advance(&mut h, &rates, 0usize, resets, plan);
+                sums[(t * plan.split + place.part) * plan.lanes() + place.lane] = held.read_out(&h, 0usize, plan);
+            }
+            sync_cube();
+            #[unroll(plan.unroll)]
+            for i in 0..plan.tokens_of_unit() {
+                let t = place.part + i * plan.split;
+                if t < plan.tile && first + t < end && place.active {
+                    let mut sum = Vector::<f32, W>::new(0.0);
+                    #[unroll(plan.unroll)]
+                    for part in 0..plan.split {
+                        sum += sums[(t * plan.split + part) * plan.lanes() + place.lane];
+                    }
+                    let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
+                    y[out.at(step.place)] = Vector::cast_from(output(sum, skip, u_t[i], z_t[i], z.is_some(), plan));
+                }
             }
         }
     }
@@ -210,4 +138,21 @@ pub(crate) fn scan<F: Float, N: Size, W: Size, Q: Size>(
     if place.span == n_spans - 1 && place.active {
         put_states(final_state, &h, place.batch * d_inner, &place, plan);
     }
+}
+
+/// The output of a token, of the sum over its states.
+#[cube]
+fn output<W: Size>(
+    sum: Vector<f32, W>,
+    skip: Vector<f32, W>,
+    u: Vector<f32, W>,
+    z: Vector<f32, W>,
+    #[comptime] gated: bool,
+    #[comptime] plan: Plan,
+) -> Vector<f32, W> {
+    let mut y = fma(skip, u, sum);
+    if comptime![gated] {
+        y *= z * sigmoids(z, plan.wide, plan.math);
+    }
+    y
 }

@@ -1,9 +1,9 @@
 //! Puts tensors and kernels together.
 
 use super::backward::{scan_backward, sum_blocks};
-use super::forward::{scan, span_state, state_passing};
+use super::forward::scan;
 use super::plan::{Plan, Spans, Vectors};
-use super::span_grad::{grad_passing, span_grad};
+use super::span::{pass_on, span_edge};
 use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_of_params, vector_size};
 use crate::selective_scan::backend::{Gate, NOTHING_SAVED, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
 use burn::backend::cubecl::dtype_to_storage_type;
@@ -111,7 +111,7 @@ impl SelectiveScanBackend for CubeBackend {
             let sums = empty(&p.u, [batch, spans.count, d_inner, 2], DType::F32);
             // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
             unsafe {
-                span_state::launch_unchecked(
+                span_edge::launch_unchecked(
                     &client,
                     cubes(),
                     dim,
@@ -124,6 +124,8 @@ impl SelectiveScanBackend for CubeBackend {
                     p.a.clone().into_tensor_arg(),
                     p.b.clone().into_tensor_arg(),
                     p.delta_bias.clone().into_tensor_arg(),
+                    None.into(),
+                    None.into(),
                     p.steps.clone().map(|steps| steps.into_tensor_arg()).into(),
                     entries.clone().into_tensor_arg(),
                     sums.clone().into_tensor_arg(),
@@ -137,7 +139,7 @@ impl SelectiveScanBackend for CubeBackend {
             let (cubes, dim) = grid(&client, batch * d_inner * d_state);
             // SAFETY: as above.
             unsafe {
-                state_passing::launch_unchecked(
+                pass_on::launch_unchecked(
                     &client,
                     cubes,
                     dim,
@@ -146,6 +148,7 @@ impl SelectiveScanBackend for CubeBackend {
                     sums.into_tensor_arg(),
                     p.initial_state.into_tensor_arg(),
                     entries.clone().into_tensor_arg(),
+                    false,
                 );
             }
         }
@@ -200,7 +203,7 @@ impl SelectiveScanBackend for CubeBackend {
         let grad_final_state = into_contiguous(grad_final_state);
         let saved_states = into_contiguous(saved_states);
         let hardware = &client.properties().hardware;
-        let plan = Plan::backward(&client, d_state, p.vectors(&[&grad_y]), config);
+        let plan = Plan::backward(&client, batch * d_inner, d_state, p.vectors(&[&grad_y]), config);
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
         let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
@@ -224,7 +227,7 @@ impl SelectiveScanBackend for CubeBackend {
             let sums = empty(&p.u, [batch, spans.count, d_inner, 2], DType::F32);
             // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
             unsafe {
-                span_grad::launch_unchecked(
+                span_edge::launch_unchecked(
                     &client,
                     cubes(),
                     dim,
@@ -235,10 +238,9 @@ impl SelectiveScanBackend for CubeBackend {
                     p.u.clone().into_tensor_arg(),
                     p.delta.clone().into_tensor_arg(),
                     p.a.clone().into_tensor_arg(),
-                    p.b.clone().into_tensor_arg(),
                     p.c.clone().into_tensor_arg(),
                     p.delta_bias.clone().into_tensor_arg(),
-                    grad_y.clone().into_tensor_arg(),
+                    Some(grad_y.clone().into_tensor_arg()).into(),
                     p.z.clone().map(|z| z.into_tensor_arg()).into(),
                     p.steps.clone().map(|steps| steps.into_tensor_arg()).into(),
                     carries.clone().into_tensor_arg(),
@@ -253,7 +255,7 @@ impl SelectiveScanBackend for CubeBackend {
             let (cubes, dim) = grid(&client, batch * d_inner * d_state);
             // SAFETY: as above.
             unsafe {
-                grad_passing::launch_unchecked(
+                pass_on::launch_unchecked(
                     &client,
                     cubes,
                     dim,
@@ -262,6 +264,7 @@ impl SelectiveScanBackend for CubeBackend {
                     sums.into_tensor_arg(),
                     grad_final_state.into_tensor_arg(),
                     carries.clone().into_tensor_arg(),
+                    true,
                 );
             }
         }

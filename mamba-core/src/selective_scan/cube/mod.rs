@@ -4,5 +4,5 @@ mod backward;
 mod forward;
 mod launch;
 mod plan;
-mod span_grad;
+mod span;
 mod tile;

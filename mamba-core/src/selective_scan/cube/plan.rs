@@ -4,6 +4,7 @@ use crate::cube::{Math, is_software};
 use crate::selective_scan::backend::ScanConfig;
 use cubecl::client::Client;
 use cubecl::ir::HardwareProperties;
+use cubecl::ir::features::Plane;
 
 /// What a kernel is compiled for: the scan, and the shape of a cube, `channels / wide * split` units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +28,10 @@ pub(crate) struct Plan {
     pub summed: usize,
     /// Tokens whose states a unit of the backward kernel keeps.
     pub window: usize,
+    /// Tokens that a unit of the forward kernel reads from shared memory together.
+    pub held: usize,
+    /// Whether a cube is a plane, and the units that share a channel add up without shared memory.
+    pub in_plane: bool,
     /// States of b and c that a unit takes from shared memory together: 2 or 4.
     pub quad: usize,
     /// Of these, those that are read together from memory.
@@ -48,26 +53,29 @@ pub(crate) struct Vectors {
 impl Plan {
     /// For the forward kernels; `rows` are the channels of all batch rows.
     pub(crate) fn forward(client: &Client, rows: usize, d_state: usize, vectors: Vectors, config: ScanConfig) -> Self {
-        // More states for a unit are less work in all, fewer are more units to hide latencies; with spans there are
-        // enough of these.
-        let hardware = &client.properties().hardware;
-        let units = rows * d_state.div_ceil(4);
-        let few = units < wanted_units(hardware) && !Spans::are_needed(hardware, units);
-        Self::new(client, d_state, if few { 2 } else { 4 }, vectors, config, 16)
+        let few = wants_more_units(client, 1, rows, d_state);
+        let plan = Self::new(client, d_state, 4, 16, vectors, config);
+        match plan.shuffled(client, few) {
+            Some(plan) => plan,
+            None if few => Self::new(client, d_state, 2, 16, vectors, config),
+            None => plan,
+        }
     }
 
     /// For the backward kernels, which keep the states of a window.
-    pub(crate) fn backward(client: &Client, d_state: usize, vectors: Vectors, config: ScanConfig) -> Self {
-        Self::new(client, d_state, 4, vectors, config, if Math::of(client) == Math::Ptx { 16 } else { 8 })
+    pub(crate) fn backward(client: &Client, rows: usize, d_state: usize, vectors: Vectors, config: ScanConfig) -> Self {
+        let least_states = if wants_more_units(client, 2, rows, d_state) { 2 } else { 4 };
+        let tile = if Math::of(client) == Math::Ptx { 16 } else { 8 };
+        Self::new(client, d_state, least_states, tile, vectors, config)
     }
 
     fn new(
         client: &Client,
         d_state: usize,
         least_states: usize,
+        tile: usize,
         vectors: Vectors,
         config: ScanConfig,
-        tile: usize,
     ) -> Self {
         const CHANNELS: usize = 32;
         let hardware = &client.properties().hardware;
@@ -96,6 +104,8 @@ impl Plan {
             tile,
             summed: tile.min(4),
             window: tile,
+            held: 1,
+            in_plane: false,
             quad,
             vector: vectors.states.min(quad),
             unroll,
@@ -112,6 +122,23 @@ impl Plan {
         }
         plan.window = plan.tile.min(16 / plan.wide).max(plan.summed);
         plan
+    }
+
+    /// A cube that is a plane, in which the units of a channel are neighbours, where the device has planes of one size.
+    ///
+    /// With `few` cubes, a unit has one channel, and reads tokens ahead: there is nobody else to hide its waiting.
+    fn shuffled(self, client: &Client, few: bool) -> Option<Self> {
+        let properties = client.properties();
+        let plane = properties.hardware.plane_size_min as usize;
+        let fits = properties.features.plane.contains(Plane::Ops)
+            && plane == properties.hardware.plane_size_max as usize
+            && !is_software(client)
+            && self.split.is_power_of_two()
+            && self.split <= plane
+            && self.tile.is_multiple_of(self.split);
+        let wide = if few { 1 } else { self.wide };
+        let held = if few { self.tile.min(8) } else { 1 };
+        fits.then(|| Self { in_plane: true, channels: plane / self.split * wide, wide, held, ..self })
     }
 
     /// Units side by side, on neighbouring channels.
@@ -170,6 +197,17 @@ impl Plan {
     }
 }
 
+/// Whether whole sequences of `rows` channels, with four states a unit, are fewer than `times` the units that keep the
+/// device busy.
+///
+/// More states for a unit are less work in all, fewer are more units to hide latencies; with spans there are enough of
+/// these.
+fn wants_more_units(client: &Client, times: usize, rows: usize, d_state: usize) -> bool {
+    let hardware = &client.properties().hardware;
+    let units = rows * d_state.div_ceil(4);
+    units < times * wanted_units(hardware) && !Spans::are_needed(hardware, units)
+}
+
 /// Units that keep the device busy.
 fn wanted_units(hardware: &HardwareProperties) -> usize {
     const PROCESSORS: u32 = 32;
@@ -195,7 +233,8 @@ impl Spans {
     pub(crate) fn new(hardware: &HardwareProperties, units: usize, length: usize, chunk: usize) -> Self {
         const SHORTEST: usize = 128;
         let wanted = wanted_units(hardware);
-        let count = if Self::are_needed(hardware, units) { wanted.div_ceil(units) } else { 1 };
+        // Twice as many, or processors that are done first wait for the last.
+        let count = if Self::are_needed(hardware, units) { (2 * wanted).div_ceil(units) } else { 1 };
         let length_of_span = length.div_ceil(count).max(SHORTEST).next_multiple_of(chunk);
         Self { count: length.div_ceil(length_of_span), length: length_of_span }
     }

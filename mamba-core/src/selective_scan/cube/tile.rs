@@ -34,7 +34,8 @@ pub(crate) fn place(
     let per_segment = segment.div_ceil(plan.channels);
     let blocks = d_inner / segment * per_segment;
     let block = CUBE_POS % blocks;
-    let lane = UNIT_POS as usize % plan.lanes();
+    let unit = UNIT_POS as usize;
+    let lane = if comptime![plan.in_plane] { unit / plan.split } else { unit % plan.lanes() };
     let within = block % per_segment * plan.channels + lane * plan.wide;
     let channel = block / per_segment * segment + within.min(segment - plan.wide);
     Place {
@@ -45,8 +46,34 @@ pub(crate) fn place(
         group: channel / (d_inner / n_groups),
         active: within < segment,
         lane,
-        part: UNIT_POS as usize / plan.lanes(),
+        part: if comptime![plan.in_plane] { unit % plan.split } else { unit / plan.lanes() },
     }
+}
+
+/// What the units of a channel add up to, of one value for each of `split` tokens: every unit gets the sum of its part's.
+///
+/// In every round a unit hands over the half of its sums that its partner keeps.
+#[cube]
+pub(crate) fn sum_of_parts<W: Size>(
+    values: &mut Array<Vector<f32, W>>,
+    place: &Place,
+    #[comptime] plan: Plan,
+) -> Vector<f32, W> {
+    let rounds = comptime![plan.split.ilog2()];
+    #[unroll]
+    for round in 0..rounds {
+        let half = comptime![plan.split >> (round + 1)];
+        let upper = place.part & half != 0;
+        #[unroll]
+        for i in 0..half {
+            let low = values[i];
+            let high = values[i + half];
+            let given = select(upper, low, high);
+            let kept = select(upper, high, low);
+            values[i] = kept + plane_shuffle_xor(given, comptime![half as u32]);
+        }
+    }
+    values[0]
 }
 
 /// Where a unit's states before the chunk of token `first` are saved: the first of them, and from one to the next.
@@ -433,34 +460,95 @@ impl<W: Size, Q: Size> Tile<W, Q> {
         #[comptime] resets: bool,
         #[comptime] plan: Plan,
     ) {
-        let token = self.token(t, place, plan);
+        let mut token = Held::<W, Q>::new(1usize, plan);
+        token.read(self, t, 1usize, place, false, plan);
+        token.advance(h, rates, 0usize, resets, plan);
+    }
+}
+
+/// What a unit reads of neighbouring tokens of a tile, all of it before the first is used: a compiler that is left to
+/// itself reads each token when it needs it, and waits.
+#[derive(CubeType)]
+pub(crate) struct Held<W: Size, Q: Size> {
+    delta: Array<Vector<f32, W>>,
+    x: Array<Vector<f32, W>>,
+    keep: Array<f32>,
+    b: Array<Vector<f32, Q>>,
+    c: Array<Vector<f32, Q>>,
+}
+
+#[cube]
+impl<W: Size, Q: Size> Held<W, Q> {
+    pub fn new(#[comptime] count: usize, #[comptime] plan: Plan) -> Held<W, Q> {
+        let quads = comptime![count * plan.states / plan.quad];
+        Held::<W, Q> {
+            delta: Array::new(count),
+            x: Array::new(count),
+            keep: Array::new(count),
+            b: Array::new(quads),
+            c: Array::new(quads),
+        }
+    }
+
+    /// Tokens from `first` on; their c too, if outputs are read.
+    pub fn read(
+        &mut self,
+        tile: &Tile<W, Q>,
+        first: usize,
+        #[comptime] count: usize,
+        place: &Place,
+        #[comptime] outputs: bool,
+        #[comptime] plan: Plan,
+    ) {
+        let quads = comptime![plan.states / plan.quad];
         #[unroll]
-        for q in 0..comptime![plan.states / plan.quad] {
-            let b = self.b(t, q, place, plan);
+        for i in 0..count {
+            let token = tile.token(first + i, place, plan);
+            self.delta[i] = token.delta;
+            self.x[i] = token.x;
+            self.keep[i] = tile.keep[first + i];
             #[unroll]
-            for k in 0..plan.quad {
-                let j = comptime![q * plan.quad + k];
-                let mut kept = decay(token.delta, rates[j], plan);
-                if comptime![resets] {
-                    kept *= Vector::new(self.keep[t]);
+            for q in 0..quads {
+                self.b[i * quads + q] = tile.b(first + i, q, place, plan);
+                if comptime![outputs] {
+                    self.c[i * quads + q] = tile.c(first + i, q, place, plan);
                 }
-                h[j] = fma(kept, h[j], token.x * Vector::new(b.extract(k)));
             }
         }
     }
 
-    /// What a unit's states add to the outputs of a token.
-    pub fn read_out(
+    /// The recurrence of a unit's states at the token `i` of them.
+    pub fn advance(
         &self,
-        h: &Array<Vector<f32, W>>,
-        t: usize,
-        place: &Place,
+        h: &mut Array<Vector<f32, W>>,
+        rates: &Array<Vector<f32, W>>,
+        i: usize,
+        #[comptime] resets: bool,
         #[comptime] plan: Plan,
-    ) -> Vector<f32, W> {
+    ) {
+        let quads = comptime![plan.states / plan.quad];
+        #[unroll]
+        for q in 0..quads {
+            let b = self.b[i * quads + q];
+            #[unroll]
+            for k in 0..plan.quad {
+                let j = comptime![q * plan.quad + k];
+                let mut kept = decay(self.delta[i], rates[j], plan);
+                if comptime![resets] {
+                    kept *= Vector::new(self.keep[i]);
+                }
+                h[j] = fma(kept, h[j], self.x[i] * Vector::new(b.extract(k)));
+            }
+        }
+    }
+
+    /// What a unit's states add to the outputs of that token.
+    pub fn read_out(&self, h: &Array<Vector<f32, W>>, i: usize, #[comptime] plan: Plan) -> Vector<f32, W> {
+        let quads = comptime![plan.states / plan.quad];
         let mut sum = Vector::<f32, W>::new(0.0);
         #[unroll]
-        for q in 0..comptime![plan.states / plan.quad] {
-            let c = self.c(t, q, place, plan);
+        for q in 0..quads {
+            let c = self.c[i * quads + q];
             #[unroll]
             for k in 0..plan.quad {
                 sum = fma(h[comptime![q * plan.quad + k]], Vector::new(c.extract(k)), sum);
