@@ -66,7 +66,7 @@ fn cells(device: &TestDevice, d_state: usize, lengths: &[usize]) -> Vec<Spec> {
 }
 
 macro_rules! grid {
-    ($($name:ident: $states:literal, $lengths:ident;)*) => {
+    ($($name:ident: $states:literal, $lengths:expr;)*) => {
         $(fn $name(device: &TestDevice) {
             check(device, stringify!($name), cells(device, $states, $lengths));
         })*
@@ -83,9 +83,13 @@ grid! {
     the_scan_with_16_states_is_exact_at_short_lengths: 16, SHORT;
     the_scan_with_16_states_is_exact_at_middle_lengths: 16, MIDDLE;
     the_scan_with_16_states_is_exact_at_long_lengths: 16, LONG;
-    the_scan_with_64_states_is_exact_at_short_lengths: 64, SHORT;
-    the_scan_with_64_states_is_exact_at_middle_lengths: 64, MIDDLE;
-    the_scan_with_64_states_is_exact_at_long_lengths: 64, LONG;
+    the_scan_with_64_states_is_exact_at_length_1: 64, &[1];
+    the_scan_with_64_states_is_exact_at_length_2: 64, &[2];
+    the_scan_with_64_states_is_exact_at_length_7: 64, &[7];
+    the_scan_with_64_states_is_exact_at_length_64: 64, &[64];
+    the_scan_with_64_states_is_exact_at_length_65: 64, &[65];
+    the_scan_with_64_states_is_exact_at_length_257: 64, &[257];
+    the_scan_with_64_states_is_exact_at_length_1000: 64, &[1000];
 }
 
 /// Every option alone, then all but that one.
@@ -206,9 +210,13 @@ on_every_device!(
     the_scan_with_16_states_is_exact_at_short_lengths,
     the_scan_with_16_states_is_exact_at_middle_lengths,
     the_scan_with_16_states_is_exact_at_long_lengths,
-    the_scan_with_64_states_is_exact_at_short_lengths,
-    the_scan_with_64_states_is_exact_at_middle_lengths,
-    the_scan_with_64_states_is_exact_at_long_lengths,
+    the_scan_with_64_states_is_exact_at_length_1,
+    the_scan_with_64_states_is_exact_at_length_2,
+    the_scan_with_64_states_is_exact_at_length_7,
+    the_scan_with_64_states_is_exact_at_length_64,
+    the_scan_with_64_states_is_exact_at_length_65,
+    the_scan_with_64_states_is_exact_at_length_257,
+    the_scan_with_64_states_is_exact_at_length_1000,
     every_option_of_the_scan_is_exact_alone_and_left_out,
     odd_shapes_are_exact,
     a_long_sequence_is_exact,
