@@ -5,6 +5,7 @@
 //! | [`Mamba`] | Gu & Dao 2023, figure 3 | the Mamba-1 mixer: projections around one selective scan |
 //! | [`MambaBlock`] | Gu & Dao 2023, section 3.4 | the pre-norm residual block around a mixer |
 //! | [`MambaLm`] | Gu & Dao 2023, section 4.2 | embedding, blocks, final norm, tied head; generates text |
+//! | [`LoraConfig`] | Hu et al. 2021 | adapters of low rank beside the projections |
 //! | [`optim`] | their published code | which parameters get no weight decay |
 //!
 //! [`MambaLm::from_pretrained`] loads published checkpoints.
@@ -35,6 +36,7 @@ mod block;
 mod checkpoint;
 mod error;
 mod lm;
+mod lora;
 mod mamba;
 pub mod optim;
 mod precision;
@@ -47,6 +49,7 @@ pub use lm::{
     BeamConfig, BeamOutput, Decoder, Draw, EarlyStopping, Generated, GenerationConfig, LmOptions, LmState, MambaLm,
     MambaLmConfig, Prompts, Sampling,
 };
+pub use lora::{LoraConfig, LoraError, LoraTarget, lora_parameters};
 pub use mamba::{DtInit, Mamba, MambaConfig, MambaOptions, MambaState};
 // What the options of a mixer are made of.
 pub use mamba_core::{Direction, OrderError, ScanOrder};
