@@ -44,6 +44,8 @@ mod projection;
 
 pub use block::{MambaBlock, MambaBlockConfig};
 pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems};
+#[cfg(feature = "hub")]
+pub use checkpoint::{HubError, fetch_from_hub, is_hub_name};
 pub use error::{ConfigError, GenerationError, StateError};
 pub use lm::{
     BeamConfig, BeamOutput, Decoder, Draw, EarlyStopping, Generated, GenerationConfig, LmOptions, LmState, MambaLm,

@@ -53,6 +53,9 @@ pub enum Error {
     OtherModel { path: PathBuf },
     #[error("no adapters for this model: {0}")]
     Lora(#[from] mamba_blocks::LoraError),
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] mamba_blocks::HubError),
     #[error(transparent)]
     State(#[from] mamba_blocks::StateError),
     #[error("{path} already holds a model: choose another folder with --merge")]

@@ -10,6 +10,7 @@ use mamba_blocks::{MambaLm, MambaLmConfig};
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::memory::bytes;
+use crate::pretrained::folder;
 use crate::settings::Settings;
 
 /// Shows the configuration, parameters and memory of a model: of a run, of a published checkpoint, or of the given flags.
@@ -39,7 +40,7 @@ pub fn info(args: &InfoArgs, matches: &ArgMatches, device: &Device) -> Result<()
             (checkpoint.config.model, Some(checkpoint.config.settings), model)
         }
         (None, Some(path)) => {
-            let config = MambaLmConfig::from_pretrained(path)?;
+            let config = MambaLmConfig::from_pretrained(folder(path)?)?;
             // Of the same shapes; the weights themselves need not be read.
             let model = config.init(device);
             (config, None, model)

@@ -16,7 +16,8 @@ use crate::tokens::Tokens;
 
 #[derive(Args)]
 pub struct Pretrained {
-    /// Folder of a published checkpoint: config.json beside model.safetensors or pytorch_model.bin, or their shards
+    /// Folder of a published checkpoint: config.json beside model.safetensors or pytorch_model.bin, or their shards; with
+    /// the feature `hub` also owner/name, a repository of the Hugging Face hub
     #[arg(long)]
     pub model: PathBuf,
     /// What the parameters are loaded as
@@ -53,7 +54,16 @@ impl Pretrained {
 
 fn load(path: &Path, dtype: Dtype, device: &Device) -> Result<MambaLm, Error> {
     let options = LoadOptions::new().with_dtype(dtype.into()).with_progress(progress::bytes("loading"));
-    Ok(MambaLm::from_pretrained_with(path, options, device)?)
+    Ok(MambaLm::from_pretrained_with(folder(path)?, options, device)?)
+}
+
+/// The folder of a published checkpoint: `path` itself, or where the repository of that name is kept.
+pub fn folder(path: &Path) -> Result<PathBuf, Error> {
+    #[cfg(feature = "hub")]
+    if let Some(name) = path.to_str().filter(|name| mamba_blocks::is_hub_name(name) && !path.exists()) {
+        return Ok(mamba_blocks::fetch_from_hub(name)?);
+    }
+    Ok(path.to_path_buf())
 }
 
 pub fn with_adapter(model: MambaLm, adapter: Option<&Path>) -> Result<MambaLm, Error> {
@@ -105,8 +115,11 @@ impl Source {
 
     fn open_as(&self, dtype: Dtype, device: &Device) -> Result<Opened, Error> {
         let (model, run) = self.load(dtype, device)?;
-        let folder = self.model.as_deref().or(run.as_ref().map(Checkpoint::folder)).unwrap_or(&self.checkpoint);
-        let tokens = Tokens::open(self.tokenizer.as_deref(), folder, model.vocab_size)?;
+        let folder = match &run {
+            Some(run) => run.folder().to_path_buf(),
+            None => folder(self.path())?,
+        };
+        let tokens = Tokens::open(self.tokenizer.as_deref(), &folder, model.vocab_size)?;
         Ok(Opened { model, tokens, run })
     }
 
@@ -127,7 +140,11 @@ impl Source {
 
     /// The same from any working folder. A run stands for its newest checkpoint, which training it further replaces.
     pub fn absolute(&self) -> Result<Self, Error> {
-        let absolute = |path: &PathBuf| std::path::absolute(path).map_err(Error::read(path));
+        // The name of a repository stays one.
+        let absolute = |path: &PathBuf| match path.exists() {
+            true => std::path::absolute(path).map_err(Error::read(path)),
+            false => Ok(path.clone()),
+        };
         let optional = |path: &Option<PathBuf>| path.as_ref().map(absolute).transpose();
         let checkpoint = absolute(&self.checkpoint)?;
         Ok(Self { checkpoint, model: optional(&self.model)?, tokenizer: optional(&self.tokenizer)? })

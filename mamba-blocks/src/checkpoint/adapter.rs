@@ -165,10 +165,16 @@ pub(super) fn load(model: MambaLm, folder: &Path) -> Result<MambaLm, CheckpointE
         return Err(error);
     }
     let left = load.stored.into_iter();
-    load.problems.extend(left.map(|(key, stored)| TensorProblem::Unexpected { key, file: stored.path, found: stored.shape }));
+    load.problems.extend(left.map(|(key, stored)| TensorProblem::Unexpected {
+        key,
+        file: stored.path,
+        found: stored.shape,
+    }));
     match load.problems.is_empty() {
         true => Ok(model),
-        false => Err(CheckpointError::Factors { folder: folder.to_path_buf(), problems: TensorProblems(load.problems) }),
+        false => {
+            Err(CheckpointError::Factors { folder: folder.to_path_buf(), problems: TensorProblems(load.problems) })
+        }
     }
 }
 

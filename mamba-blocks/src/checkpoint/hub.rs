@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn repositories_have_an_owner_and_a_name() {
         assert!(["state-spaces/mamba-130m-hf", "a/b", "tiiuae/falcon-mamba-7b_2.0"].into_iter().all(is_hub_name));
-        let wrong = ["mamba", "", "/", "a/", "/b", "a/b/c", "../models", "a/..", "./b", "a b/c", "a\\b/c", "https://a/b"];
+        let wrong =
+            ["mamba", "", "/", "a/", "/b", "a/b/c", "../models", "a/..", "./b", "a b/c", "a\\b/c", "https://a/b"];
         assert!(!wrong.into_iter().any(is_hub_name));
         assert!(matches!(fetch_from_hub("a/.."), Err(HubError::Name { name }) if name == "a/.."));
     }

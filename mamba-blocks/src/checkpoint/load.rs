@@ -1,8 +1,8 @@
 //! A model from its weights, tensor by tensor: at no time are there two copies of more than one of them.
 
 use super::error::CheckpointError;
-use super::{Progress, keys};
 use super::weights::{Source, Stored, Weights};
+use super::{Progress, keys};
 use crate::block::MambaBlock;
 use crate::lm::{MambaLm, MambaLmConfig};
 use crate::mamba::{Mamba, MambaConfig};

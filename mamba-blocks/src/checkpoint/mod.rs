@@ -9,6 +9,8 @@ mod burnpack;
 mod config;
 mod error;
 mod files;
+#[cfg(feature = "hub")]
+mod hub;
 mod keys;
 mod load;
 mod pytorch;
@@ -17,6 +19,8 @@ mod save;
 mod weights;
 
 pub use error::{CheckpointError, TensorProblem, TensorProblems};
+#[cfg(feature = "hub")]
+pub use hub::{HubError, fetch_from_hub, is_hub_name};
 
 use crate::lm::{MambaLm, MambaLmConfig};
 use burn::tensor::{DType, Device};

@@ -79,7 +79,7 @@ fn adapters_start_as_no_change_and_are_all_that_is_trained() {
 
     let before = parameters(&start);
     let (trained, optimizer, [first, last]) = train(start, 20);
-    assert!(last < 0.9 * first, "{first} {last}");
+    assert!(last < 0.95 * first, "{first} {last}");
     let mut factors = 0;
     for ((path, before), (_, after)) in before.iter().zip(parameters(&trained)) {
         let is_factor = path.ends_with(".lora.a") || path.ends_with(".lora.b");

@@ -82,9 +82,8 @@ impl Checkpoint {
 
     /// The model on `device`.
     pub fn model(&self, device: &Device) -> Result<MambaLm, Error> {
-        self.folder.record(MODEL, |bytes| {
-            self.config.model.init(device).try_load_record(ModuleRecord::from_bytes(bytes)?)
-        })
+        self.folder
+            .record(MODEL, |bytes| self.config.model.init(device).try_load_record(ModuleRecord::from_bytes(bytes)?))
     }
 
     /// Gives `optimizer` its state back.

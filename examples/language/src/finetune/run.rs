@@ -98,9 +98,8 @@ impl Run {
         }
         let model = adapted(model, config.adapters.as_ref())?;
         let model = match &config.adapters {
-            Some(_) => checkpoint.record(FACTORS, |bytes| {
-                model.try_load_record(ModuleRecord::from_bytes(bytes)?.allow_partial(true))
-            })?,
+            Some(_) => checkpoint
+                .record(FACTORS, |bytes| model.try_load_record(ModuleRecord::from_bytes(bytes)?.allow_partial(true)))?,
             None => checkpoint.record(MODEL, |bytes| model.try_load_record(ModuleRecord::from_bytes(bytes)?))?,
         };
         let optimizer = checkpoint.optimizer(optimizer(&recipe))?;

@@ -121,8 +121,8 @@ fn bad_flags_and_other_models_are_refused() {
     refused(&["--checkpoint=absent"], "no checkpoint in absent");
     refused(&["--model=absent"], "absent");
     refused(&["--resume"], "no checkpoint in runs/finetune");
-    refused(&["--batch=0"], "--batch 0");
-    refused(&["--length=601"], "validation part has 600 tokens, at least 602");
+    place.expect_refusal(&["finetune", "--data=other", "--batch=0"], "--batch 0");
+    place.expect_refusal(&["finetune", "--data=other", "--length=600"], "has 600 tokens, at least 601 are needed");
     let plain = published("plain");
     refused(&["--merge", &plain], "already holds a model");
     refused(&["--model", &plain], "vocabulary of 48, expected 256");

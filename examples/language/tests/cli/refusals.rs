@@ -121,3 +121,15 @@ fn damaged_and_foreign_checkpoints_are_refused() {
     fs::remove_file(checkpoint.join("model.bpk")).unwrap();
     place.expect_refusal(&["eval"], "model.bpk");
 }
+
+#[cfg(feature = "hub")]
+#[test]
+fn a_hub_that_does_not_answer_is_told() {
+    let place = Place::new();
+    let mut command = place.command(&["logits", "--model=owner/name", "--ids=1"]);
+    let output = command.env("HF_ENDPOINT", "http://127.0.0.1:9").env("HF_HOME", place.path("hub")).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.starts_with("error: cannot fetch the list of files of owner/name from the hub: "), "{stderr}");
+    place.expect_refusal(&["logits", "--model=one/two/three", "--ids=1"], "config.json");
+}

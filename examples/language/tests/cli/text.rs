@@ -77,7 +77,7 @@ fn eval_does_not_depend_on_the_windows() {
 fn a_conversation_goes_on_from_a_file() {
     let place = Place::with_run();
     let generate = |flags: &[&str]| {
-        let output = place.run(&[&["generate"], flags].concat());
+        let output = place.run(&[&["generate", "--top-k=10"], flags].concat());
         assert!(output.status.success(), "{flags:?}: {output:?}");
         output.stdout
     };
@@ -97,7 +97,15 @@ fn a_conversation_goes_on_from_a_file() {
     place.expect_refusal(&["generate", "--state=talk"], "--prompt");
     place.expect_refusal(&["generate", "--state=talk", "--prompt="], "the prompt is empty");
     place.expect_refusal(&["generate", "--beams=2", "--save-state=talk"], "--save-state");
-    place.expect_success(&["train", "--overwrite", "--d-model=24", "--steps=1", "--warmup=0", "--data=text", "--length=9"]);
+    place.expect_success(&[
+        "train",
+        "--overwrite",
+        "--d-model=24",
+        "--steps=1",
+        "--warmup=0",
+        "--data=text",
+        "--length=9",
+    ]);
     place.expect_refusal(&["generate", "--state=talk", "--prompt=a"], "layers.0.conv");
 }
 
