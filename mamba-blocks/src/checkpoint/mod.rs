@@ -150,6 +150,8 @@ impl MambaLm {
     /// [PEFT](https://github.com/huggingface/peft): `adapter_model.safetensors`, in f32, and `adapter_config.json`. Each
     /// file is there in full or not at all.
     ///
+    /// PEFT itself refuses adapters on `out_proj` of a Mamba model, whose fused kernel in transformers would pass them by.
+    ///
     /// # Errors
     /// [`CheckpointError::Write`], also if the model has no adapters.
     pub fn save_lora(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {

@@ -6,7 +6,7 @@ use mamba_blocks::{LoraConfig, LoraTarget, MambaLm};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, check};
 
 /// The share of the parameters that adapters have at most if no rank is given.
 const MOST_SHARE: f64 = 0.02;
@@ -19,10 +19,10 @@ pub struct Tuning {
     #[arg(long, value_delimiter = ',', help_heading = "LoRA")]
     pub lora: Vec<String>,
     /// Rank of the adapters [default: up to 8, as long as they have less than 2 % of the parameters]
-    #[arg(long, requires = "lora", help_heading = "LoRA")]
+    #[arg(long, help_heading = "LoRA")]
     pub rank: Option<usize>,
     /// The adapters are scaled by alpha / rank [default: twice the rank]
-    #[arg(long, requires = "lora", help_heading = "LoRA")]
+    #[arg(long, help_heading = "LoRA")]
     pub alpha: Option<f64>,
     #[command(flatten)]
     #[serde(flatten)]
@@ -33,6 +33,9 @@ impl Tuning {
     /// The adapters for `model`, if any are asked for.
     pub fn lora(&self, model: &MambaLm) -> Result<Option<LoraConfig>, Error> {
         if self.lora.is_empty() {
+            for (flag, given) in [("rank", self.rank.map(|rank| rank as f64)), ("alpha", self.alpha)] {
+                check(flag, given.unwrap_or_default(), given.is_none(), "--lora beside it")?;
+            }
             return Ok(None);
         }
         let targets = self.lora.iter().map(|name| name.trim().parse()).collect::<Result<Vec<LoraTarget>, _>>()?;
