@@ -23,26 +23,26 @@ use thiserror::Error;
 #[derive(Config, Copy, Debug, PartialEq, Eq)]
 pub enum LoraTarget {
     /// `in_proj`
-    InProj,
+    In,
     /// `x_proj`
-    XProj,
+    X,
     /// `dt_proj`
-    DtProj,
+    Dt,
     /// `out_proj`
-    OutProj,
+    Out,
 }
 
 impl LoraTarget {
     /// All projections, in their order in the mixer.
-    pub const ALL: [Self; 4] = [Self::InProj, Self::XProj, Self::DtProj, Self::OutProj];
+    pub const ALL: [Self; 4] = [Self::In, Self::X, Self::Dt, Self::Out];
 
     /// The name of the projection.
     pub fn name(self) -> &'static str {
         match self {
-            Self::InProj => "in_proj",
-            Self::XProj => "x_proj",
-            Self::DtProj => "dt_proj",
-            Self::OutProj => "out_proj",
+            Self::In => "in_proj",
+            Self::X => "x_proj",
+            Self::Dt => "dt_proj",
+            Self::Out => "out_proj",
         }
     }
 }
@@ -79,7 +79,7 @@ pub struct LoraConfig {
     #[config(default = 16.0)]
     pub alpha: f64,
     /// The projections that get an adapter, in every mixer.
-    #[config(default = "vec![LoraTarget::InProj, LoraTarget::XProj, LoraTarget::OutProj]")]
+    #[config(default = "vec![LoraTarget::In, LoraTarget::X, LoraTarget::Out]")]
     pub targets: Vec<LoraTarget>,
 }
 

@@ -101,12 +101,11 @@ impl Tokens {
     }
 }
 
+/// Tokens, and of each where the bytes that it stands for start and end.
+type Spans = (Vec<u32>, Vec<(usize, usize)>);
+
 /// The tokens of a text, and which of its bytes each stands for.
-pub fn encode_with_spans(
-    path: &Path,
-    tokenizer: &Tokenizer,
-    text: &str,
-) -> Result<(Vec<u32>, Vec<(usize, usize)>), Error> {
+pub fn encode_with_spans(path: &Path, tokenizer: &Tokenizer, text: &str) -> Result<Spans, Error> {
     let encoding = tokenizer.encode(text, true).map_err(|error| wrong(path, error))?;
     Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
 }

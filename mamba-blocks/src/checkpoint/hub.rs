@@ -6,6 +6,7 @@ use super::files::CANDIDATES;
 use super::{CheckpointError, LoadOptions};
 use crate::lm::MambaLm;
 use burn::tensor::Device;
+use hf_hub::Cache;
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use std::path::{Component, Path, PathBuf};
 use thiserror::Error;
@@ -91,7 +92,11 @@ struct Repository<'a> {
 
 impl Repository<'_> {
     fn fetch(&self) -> Result<PathBuf, HubError> {
-        let files = self.api.info().map_err(failed(self.name, "the list of files"))?.siblings;
+        let files = match self.api.info() {
+            Ok(repository) => repository.siblings,
+            // What has been fetched before is used without the hub.
+            Err(error) => return self.cached().ok_or_else(|| failed(self.name, "the list of files")(error)),
+        };
         let files: Vec<String> = files.into_iter().map(|file| file.rfilename).filter(|name| is_plain(name)).collect();
         let config = self.get("config.json")?;
         let weights = weights(&files).ok_or_else(|| HubError::NoWeights {
@@ -103,6 +108,12 @@ impl Repository<'_> {
             self.get(file)?;
         }
         Ok(config.parent().map(Path::to_path_buf).unwrap_or_default())
+    }
+
+    /// The folder in the cache, if the repository is there.
+    fn cached(&self) -> Option<PathBuf> {
+        let config = Cache::from_env().model(self.name.to_string()).get("config.json")?;
+        config.parent().map(Path::to_path_buf)
     }
 
     /// The path of a file, which is fetched if it is not in the cache.

@@ -109,7 +109,7 @@ fn a_merged_model_is_the_same_and_plain() {
 
 #[test]
 fn adapters_on_disk_are_small_and_come_back() {
-    let config = LoraConfig::new().with_rank(2).with_targets(vec![LoraTarget::XProj, LoraTarget::DtProj]);
+    let config = LoraConfig::new().with_rank(2).with_targets(vec![LoraTarget::X, LoraTarget::Dt]);
     let base = model(&device().autodiff());
     // An embedding of 30 by 16 in f32 alone has 1920 bytes.
     let (trained, ..) = train(config.attach(base.clone()).unwrap(), 3);
