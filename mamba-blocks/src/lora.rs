@@ -56,7 +56,11 @@ impl FromStr for LoraTarget {
     }
 }
 
-/// Which weights get an adapter, and of which rank.
+/// Low-rank adaptation ([Hu et al. 2021](https://arxiv.org/abs/2106.09685)): which weights get an adapter, and of which
+/// rank.
+///
+/// A projection computes `x (W + alpha / rank * A B)` then. `W` is frozen, `A` starts as a linear layer's weight does, and
+/// `B` at zero.
 ///
 /// ```
 /// use burn::{module::Module, tensor::Device};
