@@ -5,6 +5,7 @@
 //! | [`Mamba`] | Gu & Dao 2023, figure 3 | the Mamba-1 mixer: projections around one selective scan |
 //! | [`MambaBlock`] | Gu & Dao 2023, section 3.4 | the pre-norm residual block around a mixer |
 //! | [`MambaLm`] | Gu & Dao 2023, section 4.2 | embedding, blocks, final norm, tied head; generates text |
+//! | [`LoraConfig`] | Hu et al. 2021 | adapters of low rank beside the projections |
 //! | [`optim`] | their published code | which parameters get no weight decay |
 //!
 //! [`MambaLm::from_pretrained`] loads published checkpoints.
@@ -35,6 +36,7 @@ mod block;
 mod checkpoint;
 mod error;
 mod lm;
+mod lora;
 mod mamba;
 pub mod optim;
 mod precision;
@@ -42,11 +44,14 @@ mod projection;
 
 pub use block::{MambaBlock, MambaBlockConfig};
 pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems};
+#[cfg(feature = "hub")]
+pub use checkpoint::{HubError, fetch_from_hub, is_hub_name};
 pub use error::{ConfigError, GenerationError, StateError};
 pub use lm::{
     BeamConfig, BeamOutput, Decoder, Draw, EarlyStopping, Generated, GenerationConfig, LmOptions, LmState, MambaLm,
     MambaLmConfig, Prompts, Sampling,
 };
+pub use lora::{LoraConfig, LoraError, LoraTarget, lora_parameters};
 pub use mamba::{DtInit, Mamba, MambaConfig, MambaOptions, MambaState};
 // What the options of a mixer are made of.
 pub use mamba_core::{Direction, OrderError, ScanOrder};

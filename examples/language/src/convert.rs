@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
-use crate::pretrained::{Dtype, Pretrained};
+use crate::pretrained::{Dtype, Pretrained, with_adapter};
 
 /// Writes a model as other programs load it.
 #[derive(Args)]
@@ -21,6 +21,9 @@ pub struct ConvertArgs {
     /// What the parameters are rounded to
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
+    /// Folder of an adapter, as finetune --lora writes it, to merge into the weights
+    #[arg(long)]
+    adapter: Option<PathBuf>,
     /// What to write beside config.json
     #[arg(long, value_enum, default_value_t = Layout::HuggingFace)]
     to: Layout,
@@ -42,8 +45,10 @@ pub fn convert(args: &ConvertArgs, device: &Device) -> Result<(), Error> {
         return Err(Error::ModelExists { path: args.out.clone() });
     }
     let model = match (&args.checkpoint, &args.model) {
-        (Some(path), _) => Checkpoint::open(path)?.model(device)?,
-        (None, Some(model)) => Pretrained { model: model.clone(), dtype: args.dtype }.load(device)?,
+        (Some(path), _) => with_adapter(Checkpoint::open(path)?.model(device)?, args.adapter.as_deref())?,
+        (None, Some(model)) => {
+            Pretrained { model: model.clone(), dtype: args.dtype, adapter: args.adapter.clone() }.load(device)?
+        }
         (None, None) => unreachable!("clap asks for one of the two"),
     };
     match args.to {

@@ -8,6 +8,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::error::Error;
 use crate::files::fingerprint;
+use crate::tokens::Tokens;
 
 /// One class for each byte value.
 pub const VOCABULARY: usize = 256;
@@ -29,11 +30,11 @@ pub fn read_text(path: &Path) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// A text: the first 90 per cent to train on, the rest to validate.
-pub struct Corpus {
-    text: Vec<u8>,
+/// A text: the first 90 per cent to train on, the rest to validate. Tokens are bytes, or numbers from a tokenizer.
+pub struct Corpus<T = u8> {
+    text: Vec<T>,
     split: usize,
-    /// Tells this text from every other one.
+    /// Tells this text, and its tokens, from every other one.
     pub fingerprint: u64,
 }
 
@@ -42,23 +43,52 @@ impl Corpus {
     pub fn read(path: &Path, length: usize) -> Result<Self, Error> {
         let text = read_text(path)?;
         let split = text.len() - text.len() / 10;
-        let corpus = Self { split, fingerprint: fingerprint(&text), text };
+        Self { split, fingerprint: fingerprint(&text), text }.check(path, length, "bytes")
+    }
+}
+
+impl Corpus<u32> {
+    /// Reads the text as `tokens`; each part is encoded by itself, and must give at least one sequence of `length` tokens
+    /// and its next token.
+    pub fn read_as(path: &Path, tokens: &Tokens, length: usize) -> Result<Self, Error> {
+        let bytes = read_text(path)?;
+        let split = bytes.len() - bytes.len() / 10;
+        let (mut text, validation) = match tokens {
+            Tokens::Bytes => (to_ids(&bytes[..split]), to_ids(&bytes[split..])),
+            Tokens::File { .. } => {
+                let utf8 = |reason| Error::NotUtf8 { path: path.to_path_buf(), reason };
+                let text = std::str::from_utf8(&bytes).map_err(utf8)?;
+                let (training, validation) = text.split_at(text.floor_char_boundary(split));
+                (tokens.encode(training)?, tokens.encode(validation)?)
+            }
+        };
+        let split = text.len();
+        text.extend(validation);
+        let ids: Vec<u8> = text.iter().flat_map(|id| id.to_le_bytes()).collect();
+        Self { split, fingerprint: fingerprint(&ids), text }.check(path, length, "tokens")
+    }
+}
+
+fn to_ids(bytes: &[u8]) -> Vec<u32> {
+    bytes.iter().map(|&byte| byte.into()).collect()
+}
+
+impl<T: Copy + Into<u32>> Corpus<T> {
+    fn check(self, path: &Path, length: usize, unit: &'static str) -> Result<Self, Error> {
         let needed = length.saturating_add(1);
-        for (part, bytes) in
-            [("training part", corpus.training().len()), ("validation part", corpus.validation().len())]
-        {
-            if bytes < needed {
-                return Err(Error::ShortText { path: path.to_path_buf(), part, bytes, needed });
+        for (part, found) in [("training part", self.training().len()), ("validation part", self.validation().len())] {
+            if found < needed {
+                return Err(Error::ShortText { path: path.to_path_buf(), part, found, needed, unit });
             }
         }
-        Ok(corpus)
+        Ok(self)
     }
 
-    pub fn training(&self) -> &[u8] {
+    pub fn training(&self) -> &[T] {
         &self.text[..self.split]
     }
 
-    pub fn validation(&self) -> &[u8] {
+    pub fn validation(&self) -> &[T] {
         &self.text[self.split..]
     }
 
@@ -66,16 +96,12 @@ impl Corpus {
     pub fn batch(&self, seed: u64, step: usize, [batch, length]: [usize; 2], device: &Device) -> Batch {
         let crops = crops(seed, step, batch, self.split - length);
         let gather = |shift: usize| {
-            let bytes = crops.iter().flat_map(|&at| &self.text[at + shift..at + shift + length]);
-            to_tokens(bytes, [batch, length], device)
+            let tokens = crops.iter().flat_map(|&at| &self.text[at + shift..at + shift + length]);
+            let tokens = tokens.map(|&token| token.into() as i32).collect();
+            Tensor::from_data(TensorData::new(tokens, [batch, length]), device)
         };
         (gather(0), gather(1))
     }
-}
-
-/// Bytes as token ids of the given shape.
-pub fn to_tokens<'a>(bytes: impl Iterator<Item = &'a u8>, shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
-    Tensor::from_data(TensorData::new(bytes.map(|&byte| i32::from(byte)).collect(), shape), device)
 }
 
 /// Where the crops of one step start, each below `end`.
@@ -109,7 +135,7 @@ mod tests {
     #[test]
     fn shortest_text_that_is_enough() {
         assert!(corpus(&[7; 50], 4).is_ok());
-        assert!(matches!(corpus(&[7; 49], 4), Err(Error::ShortText { part: "validation part", bytes: 4, .. })));
+        assert!(matches!(corpus(&[7; 49], 4), Err(Error::ShortText { part: "validation part", found: 4, .. })));
         assert!(matches!(corpus(&[], 4), Err(Error::EmptyText { .. })));
     }
 

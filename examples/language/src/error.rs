@@ -11,8 +11,8 @@ pub enum Error {
     Write { path: PathBuf, source: std::io::Error },
     #[error("the text {path} is empty")]
     EmptyText { path: PathBuf },
-    #[error("the text {path} is too short: {part} has {bytes} bytes, at least {needed} are needed")]
-    ShortText { path: PathBuf, part: &'static str, bytes: usize, needed: usize },
+    #[error("the text {path} is too short: {part} has {found} {unit}, at least {needed} are needed")]
+    ShortText { path: PathBuf, part: &'static str, found: usize, needed: usize, unit: &'static str },
     #[error("the text {path} is not the one that the model was trained on: choose a text with --file")]
     OtherText { path: PathBuf },
     #[error("--{flag} {given}: expected {expected}")]
@@ -49,6 +49,19 @@ pub enum Error {
     RunExists { path: PathBuf },
     #[error(transparent)]
     Pretrained(#[from] mamba_blocks::CheckpointError),
+    #[error("{path} is not the model that the run started from: its weights are others")]
+    OtherModel { path: PathBuf },
+    #[error("no adapters for this model: {0}")]
+    Lora(#[from] mamba_blocks::LoraError),
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] mamba_blocks::HubError),
+    #[error(transparent)]
+    State(#[from] mamba_blocks::StateError),
+    #[error("{path} already holds a model: choose another folder with --merge")]
+    MergeExists { path: PathBuf },
+    #[error("the tokenizer {path} does not cut the text at byte {at} as it does from further back")]
+    TokenizerCut { path: PathBuf, at: u64 },
     #[error("{path} already holds a model: choose another folder with --out")]
     ModelExists { path: PathBuf },
     #[error("a published model has no text of its own: --file names the one to measure it on")]

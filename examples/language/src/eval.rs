@@ -1,8 +1,6 @@
 //! `eval`: how well a model predicts a text, of any length.
 
 use std::f64::consts::LN_2;
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -11,10 +9,12 @@ use clap::Args;
 use mamba_blocks::{LmState, MambaLm};
 
 use crate::checkpoint::Checkpoint;
-use crate::data::{Corpus, read_text};
+use crate::data::Corpus;
 use crate::error::Error;
 use crate::pretrained::{Opened, Trained};
-use crate::settings::check;
+use crate::progress;
+use crate::recipe::check;
+use crate::text::each_token;
 use crate::tokens::Tokens;
 
 /// Tokens that go through the model at once.
@@ -43,7 +43,7 @@ pub fn eval(args: &EvalArgs, device: &Device) -> Result<(), Error> {
         (None, None) => return Err(Error::NoFile),
     };
     let Total { nats, tokens: count } = score.finish();
-    let unit = if matches!(tokens, Tokens::Bytes) { "byte" } else { "token" };
+    let unit = unit(&tokens, "byte", "token");
     let loss = nats / count as f64;
     println!(
         "{loss:.5} nats per {unit}, {:.5} bits per byte, perplexity {:.4} over {count} {unit}s{}",
@@ -54,23 +54,29 @@ pub fn eval(args: &EvalArgs, device: &Device) -> Result<(), Error> {
     Ok(())
 }
 
-/// Scores a file; returns for how many bytes its predicted tokens stand. Bytes are read as they are needed.
+/// Scores a file of any size; returns for how many bytes its predicted tokens stand.
 fn read_file(path: &Path, tokens: &Tokens, score: &mut Score) -> Result<usize, Error> {
-    let read = match tokens {
-        Tokens::Bytes => {
-            let file = File::open(path).map_err(Error::read(path))?;
-            for byte in BufReader::new(file).bytes() {
-                score.add(byte.map_err(Error::read(path))?.into());
-            }
-            score.read()
+    let size = std::fs::metadata(path).map_err(Error::read(path))?.len();
+    let mut bar = progress::reading("bytes");
+    let bytes = each_token(path, tokens, |token, read| {
+        if score.add(token) {
+            bar(read, size);
         }
-        Tokens::File { .. } => return read_text_as(path, &read_text(path)?, tokens, score),
-    };
-    match read {
+    })?;
+    bar(size, size);
+    match score.read() {
         0 => Err(Error::EmptyText { path: path.to_path_buf() }),
-        1 => Err(Error::ShortText { path: path.to_path_buf(), part: "text", bytes: 1, needed: 2 }),
-        _ => Ok(read - 1),
+        1 => Err(too_short(path, 1, tokens)),
+        _ => Ok(bytes as usize),
     }
+}
+
+fn too_short(path: &Path, found: usize, tokens: &Tokens) -> Error {
+    Error::ShortText { path: path.to_path_buf(), part: "text", found, needed: 2, unit: unit(tokens, "bytes", "tokens") }
+}
+
+fn unit(tokens: &Tokens, bytes: &'static str, others: &'static str) -> &'static str {
+    if matches!(tokens, Tokens::Bytes) { bytes } else { others }
 }
 
 fn read_validation(checkpoint: &Checkpoint, tokens: &Tokens, score: &mut Score) -> Result<usize, Error> {
@@ -85,16 +91,19 @@ fn read_validation(checkpoint: &Checkpoint, tokens: &Tokens, score: &mut Score) 
 /// Scores a text of the file `path`; returns for how many bytes its predicted tokens stand.
 fn read_text_as(path: &Path, text: &[u8], tokens: &Tokens, score: &mut Score) -> Result<usize, Error> {
     if let Tokens::Bytes = tokens {
-        text.iter().for_each(|&byte| score.add(byte.into()));
+        for &byte in text {
+            score.add(byte.into());
+        }
         return Ok(text.len() - 1);
     }
     let text = std::str::from_utf8(text).map_err(|reason| Error::NotUtf8 { path: path.to_path_buf(), reason })?;
     let (ids, start) = tokens.encode_with_start(text)?;
     if ids.len() < 2 {
-        let bytes = text.len();
-        return Err(Error::ShortText { path: path.to_path_buf(), part: "text", bytes, needed: bytes + 1 });
+        return Err(too_short(path, ids.len(), tokens));
     }
-    ids.into_iter().for_each(|token| score.add(token));
+    for token in ids {
+        score.add(token);
+    }
     Ok(text.len() - start)
 }
 
@@ -123,12 +132,14 @@ impl<'a> Score<'a> {
         Self { model, device, state: None, window: Vec::new(), size, total: Total::default() }
     }
 
-    /// One token more.
-    pub fn add(&mut self, token: u32) {
+    /// One token more; whether a window is full with it, and has gone through the model.
+    pub fn add(&mut self, token: u32) -> bool {
         self.window.push(token);
-        if self.window.len() > self.size {
+        let full = self.window.len() > self.size;
+        if full {
             self.score_window();
         }
+        full
     }
 
     /// How many tokens there were, the first included.
@@ -161,10 +172,15 @@ impl<'a> Score<'a> {
     }
 }
 
-/// Mean negative log-likelihood of every byte after the first.
-pub fn nats_per_byte(model: &MambaLm, text: &[u8], window: usize, device: &Device) -> f64 {
+/// Mean negative log-likelihood of every token after the first.
+pub fn nats_per_token<T>(model: &MambaLm, text: &[T], window: usize, device: &Device) -> f64
+where
+    T: Copy + Into<u32>,
+{
     let mut score = Score::new(model, window, device);
-    text.iter().for_each(|&byte| score.add(byte.into()));
+    for &token in text {
+        score.add(token.into());
+    }
     let Total { nats, tokens } = score.finish();
     nats / tokens as f64
 }
@@ -190,9 +206,9 @@ mod tests {
         let device = Device::default();
         let model = MambaLmConfig::new(256, 16, 2).with_d_state(4).with_initializer_range(0.5).init(&device);
         let text: Vec<u8> = (0..3000_u32).map(|at| (at * at + 7 * at) as u8).collect();
-        let whole = nats_per_byte(&model, &text, text.len(), &device);
+        let whole = nats_per_token(&model, &text, text.len(), &device);
         for window in [1, 13, 1000, 2999, 3000] {
-            let windows = nats_per_byte(&model, &text, window, &device);
+            let windows = nats_per_token(&model, &text, window, &device);
             assert!((windows / whole - 1.0).abs() < 1e-6, "{window}: {windows}, expected {whole}");
         }
     }

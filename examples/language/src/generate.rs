@@ -2,15 +2,17 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::prelude::*;
 use clap::Args;
-use mamba_blocks::{BeamConfig, Draw, GenerationConfig, MambaLm, Prompts, Sampling};
+use mamba_blocks::{BeamConfig, Draw, Generated, GenerationConfig, LmState, MambaLm, Prompts, Sampling};
 
 use crate::error::Error;
 use crate::pretrained::{Opened, Trained};
-use crate::settings::check;
+use crate::progress;
+use crate::recipe::check;
 use crate::tokens::Tokens;
 
 /// Continues a prompt with a model of a run, or a published one.
@@ -18,9 +20,9 @@ use crate::tokens::Tokens;
 pub struct GenerateArgs {
     #[command(flatten)]
     trained: Trained,
-    /// Text to continue
-    #[arg(long, default_value = "\n", hide_default_value = true)]
-    prompt: String,
+    /// Text to continue [default: a line end]
+    #[arg(long)]
+    prompt: Option<String>,
     /// Tokens to write
     #[arg(long, default_value_t = 500)]
     length: usize,
@@ -51,6 +53,12 @@ pub struct GenerateArgs {
     /// End after this text; may be given several times. With --beams, the text of one token
     #[arg(long)]
     stop: Vec<String>,
+    /// Go on from what --save-state wrote: the prompt comes behind all that was said then
+    #[arg(long, requires = "prompt")]
+    state: Option<PathBuf>,
+    /// Write what the model remembers at the end to this file
+    #[arg(long, conflicts_with = "beams")]
+    save_state: Option<PathBuf>,
 }
 
 impl GenerateArgs {
@@ -81,67 +89,99 @@ impl GenerateArgs {
 pub fn generate(args: &GenerateArgs, device: &Device) -> Result<(), Error> {
     check("length", args.length, args.length > 0, "at least 1")?;
     check("stop", "", args.stop.iter().all(|text| !text.is_empty()), "a text")?;
-    if args.prompt.is_empty() {
-        return Err(Error::EmptyPrompt);
-    }
-    let Opened { model, tokens, .. } = args.trained.open(device)?;
-    let prompt = tokens.encode(&args.prompt)?;
+    let text = args.prompt.as_deref().unwrap_or("\n");
+    let Opened { model, tokens, .. } = match text.is_empty() {
+        true => return Err(Error::EmptyPrompt),
+        false => args.trained.open(device)?,
+    };
+    let state = args.state.as_ref().map(|path| LmState::load(path, &model)).transpose()?;
+    let prompt = if state.is_some() { tokens.encode_further(text)? } else { tokens.encode(text)? };
     if prompt.is_empty() {
         return Err(Error::EmptyPrompt);
     }
+    let talk = Talk { args, model: &model, tokens: &tokens, text, prompt, state };
     match args.beams {
-        Some(beams) => search(args, &model, &tokens, prompt, beams),
-        None => stream(args, &model, &tokens, prompt),
+        Some(beams) => talk.search(beams),
+        None => talk.stream(),
     }
 }
 
-/// Shows every piece of text as soon as it is there.
-fn stream(args: &GenerateArgs, model: &MambaLm, tokens: &Tokens, prompt: Vec<u32>) -> Result<(), Error> {
-    let mut decode = tokens.stream();
-    let mut stop = Stop::new(&args.stop);
-    let mut failed = None;
-    let (start, length) = (Instant::now(), prompt.len());
-    let mut first = None;
-    let rows = model.generate(Prompts::new([prompt]), &args.sampled(), |new| {
-        if first.is_none() {
-            first = Some(Instant::now());
-            show(args.prompt.as_bytes())?;
-        }
-        match decode(new[0]) {
-            Ok(text) => {
-                show(&text)?;
-                if stop.comes_with(&text) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    let _ = show(b"\n");
-    if let Some(first) = first {
-        let count = rows[0].len();
-        let speed = (count - 1).max(1) as f64 / first.elapsed().as_secs_f64();
-        let read = (first - start).as_secs_f64();
-        eprintln!("{count} tokens, {speed:.1} tokens per second, after a prompt of {length} in {read:.3} seconds");
-    }
-    failed.map_or(Ok(()), Err)
+/// What is said, and to whom.
+struct Talk<'a> {
+    args: &'a GenerateArgs,
+    model: &'a MambaLm,
+    tokens: &'a Tokens,
+    text: &'a str,
+    /// The tokens of the text.
+    prompt: Vec<u32>,
+    /// What was said before.
+    state: Option<LmState>,
 }
 
-/// Shows the most likely text.
-fn search(args: &GenerateArgs, model: &MambaLm, tokens: &Tokens, prompt: Vec<u32>, beams: usize) -> Result<(), Error> {
-    let config = args.searched(beams, tokens)?;
-    let start = Instant::now();
-    let texts = model.beam_search(Prompts::new([prompt]), None, &config)?;
-    let seconds = start.elapsed().as_secs_f64();
-    if let Some(best) = texts.first().and_then(|texts| texts.first()) {
-        let text = tokens.decode(&best.tokens)?;
-        let _ = show(&[args.prompt.as_bytes(), &text, b"\n"].concat());
-        let count = best.tokens.len();
-        let speed = count as f64 / seconds;
-        eprintln!("{count} tokens, {speed:.1} tokens per second with {beams} beams, score {:.4}", best.score);
+impl Talk<'_> {
+    /// Shows every piece of text as soon as it is there.
+    fn stream(self) -> Result<(), Error> {
+        let Self { args, model, tokens, text, prompt, state } = self;
+        let config = args.sampled();
+        config.validate(model)?;
+        let (start, length, prompts) = (Instant::now(), prompt.len(), Prompts::new([prompt]));
+        let mut bar = progress::reading("tokens");
+        let read = model.read_with(&prompts, state, |done| bar(done as u64, length as u64))?;
+
+        let mut decode = tokens.stream();
+        let mut stop = Stop::new(&args.stop);
+        let (mut first, mut failed) = (None, None);
+        let generated = model.generate_after(&prompts, read, &config, |new| {
+            if first.is_none() {
+                first = Some(Instant::now());
+                show(text.as_bytes())?;
+            }
+            match decode(new[0]) {
+                Ok(text) => {
+                    show(&text)?;
+                    if stop.comes_with(&text) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        let _ = show(b"\n");
+        if let Some(first) = first {
+            let count = generated.tokens[0].len();
+            let speed = (count - 1).max(1) as f64 / first.elapsed().as_secs_f64();
+            let read = (first - start).as_secs_f64();
+            eprintln!("{count} tokens, {speed:.1} tokens per second, after a prompt of {length} in {read:.3} seconds");
+        }
+        if let Some(path) = &args.save_state {
+            whole_state(model, generated)?.save(path)?;
+        }
+        failed.map_or(Ok(()), Err)
     }
-    Ok(())
+
+    /// Shows the most likely text.
+    fn search(self, beams: usize) -> Result<(), Error> {
+        let Self { args, model, tokens, text, prompt, state } = self;
+        let config = args.searched(beams, tokens)?;
+        let start = Instant::now();
+        let texts = model.beam_search(Prompts::new([prompt]), state, &config)?;
+        let seconds = start.elapsed().as_secs_f64();
+        if let Some(best) = texts.first().and_then(|texts| texts.first()) {
+            let written = tokens.decode(&best.tokens)?;
+            let _ = show(&[text.as_bytes(), &written, b"\n"].concat());
+            let count = best.tokens.len();
+            let speed = count as f64 / seconds;
+            eprintln!("{count} tokens, {speed:.1} tokens per second with {beams} beams, score {:.4}", best.score);
+        }
+        Ok(())
+    }
+}
+
+/// The state behind every token, the last included: a prompt that goes on from it need not repeat one.
+fn whole_state(model: &MambaLm, generated: Generated) -> Result<LmState, Error> {
+    let last = generated.tokens[0].last().copied();
+    Ok(model.read(&Prompts::new([Vec::from_iter(last)]), Some(generated.state))?.1)
 }
 
 /// Breaks if nobody reads on.

@@ -9,6 +9,8 @@ use mamba_blocks::{MambaLm, MambaLmConfig};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
+use crate::memory::bytes;
+use crate::pretrained::folder;
 use crate::settings::Settings;
 
 /// Shows the configuration, parameters and memory of a model: of a run, of a published checkpoint, or of the given flags.
@@ -18,7 +20,7 @@ pub struct InfoArgs {
     #[arg(long)]
     checkpoint: Option<PathBuf>,
     /// Folder of a published checkpoint
-    #[arg(long, conflicts_with_all = ["checkpoint", "Settings"])]
+    #[arg(long, conflicts_with_all = ["checkpoint", "d_model", "n_layer", "d_state", "Recipe"])]
     model: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
@@ -31,14 +33,14 @@ pub fn info(args: &InfoArgs, matches: &ArgMatches, device: &Device) -> Result<()
             checkpoint.refuse_conflict(&args.settings, matches)?;
             let model = checkpoint.model(device)?;
             let step = checkpoint.step;
-            println!("checkpoint   step {step} of {}", checkpoint.config.settings.steps);
+            println!("checkpoint   step {step} of {}", checkpoint.config.settings.recipe.steps);
             if let Some((record, loss)) = checkpoint.history.iter().rev().find_map(|r| Some((r, r.validation?))) {
                 println!("validation   {loss:.4} nats per byte at step {}", record.step);
             }
             (checkpoint.config.model, Some(checkpoint.config.settings), model)
         }
         (None, Some(path)) => {
-            let config = MambaLmConfig::from_pretrained(path)?;
+            let config = MambaLmConfig::from_pretrained(folder(path)?)?;
             // Of the same shapes; the weights themselves need not be read.
             let model = config.init(device);
             (config, None, model)
@@ -55,9 +57,9 @@ pub fn info(args: &InfoArgs, matches: &ArgMatches, device: &Device) -> Result<()
     println!("model        {}", one_line(&config));
     println!("parameters   {}", model.num_params());
     list_parameters(&model);
-    println!("memory       weights {}", bytes(model.num_params() * 4));
-    println!("             weights, gradients and AdamW's moments {}", bytes(model.num_params() * 16));
-    println!("             state of a sequence while decoding {}", bytes(state_size(&model, device) * 4));
+    println!("memory       weights {}", bytes(model.num_params() as u64 * 4));
+    println!("             weights, gradients and AdamW's moments {}", bytes(model.num_params() as u64 * 16));
+    println!("             state of a sequence while decoding {}", bytes(state_size(&model, device) as u64 * 4));
     Ok(())
 }
 
@@ -107,11 +109,4 @@ fn one_line(config: &impl serde::Serialize) -> String {
     let json = serde_json::to_value(config).unwrap_or_default();
     let fields = json.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     fields.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
-}
-
-fn bytes(count: usize) -> String {
-    match count {
-        0..100_000 => format!("{:.1} kB", count as f64 / 1e3),
-        _ => format!("{:.1} MB", count as f64 / 1e6),
-    }
 }

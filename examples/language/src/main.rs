@@ -1,6 +1,7 @@
-//! Mamba language models: a byte-level one on real text (`train`, `generate`, `eval`, `info`), and published checkpoints
-//! (`logits`, `convert`, `info`).
+//! Mamba language models: a byte-level one on real text (`train`), and published ones; what both are for (`generate`,
+//! `eval`, `finetune`), and what they are (`info`, `bench`, `logits`, `convert`).
 
+mod bench;
 mod checkpoint;
 mod clip;
 mod convert;
@@ -9,16 +10,22 @@ mod device;
 mod error;
 mod eval;
 mod files;
+mod finetune;
 mod generate;
 mod history;
 mod info;
 mod logits;
+mod memory;
 mod plot;
 mod pretrained;
+mod progress;
+mod recipe;
 mod schedule;
 mod settings;
+mod text;
 mod tokens;
 mod train;
+mod trainer;
 
 use std::process::ExitCode;
 
@@ -26,7 +33,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use error::Error;
-use train::Outcome;
+use trainer::Outcome;
 
 /// Exit code for everything that is wrong with what the user gave.
 const BAD_INPUT: u8 = 2;
@@ -47,9 +54,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Train(train::TrainArgs),
+    Finetune(finetune::FinetuneArgs),
     Generate(generate::GenerateArgs),
     Eval(eval::EvalArgs),
     Info(info::InfoArgs),
+    Bench(bench::BenchArgs),
     Logits(logits::LogitsArgs),
     Convert(convert::ConvertArgs),
 }
@@ -76,8 +85,10 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<Outcome, Error> {
     let typed = matches.subcommand().map_or(matches, |(_, typed)| typed);
     match cli.command {
         Command::Train(args) => return train::train(args, typed, &device),
+        Command::Finetune(args) => return finetune::finetune(args, typed, &device),
         Command::Generate(args) => generate::generate(&args, &device)?,
         Command::Eval(args) => eval::eval(&args, &device)?,
+        Command::Bench(args) => bench::bench(&args, &device)?,
         Command::Info(args) => info::info(&args, typed, &device)?,
         Command::Logits(args) => logits::logits(&args, &device)?,
         Command::Convert(args) => convert::convert(&args, &device)?,

@@ -7,11 +7,11 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 
 use crate::error::Error;
-use crate::settings::Settings;
+use crate::recipe::Recipe;
 
 /// The schedule of a run, positioned so that the next `step()` gives the rate of step `done + 1`.
-pub fn schedule(settings: &Settings, done: usize) -> Result<ModuleLrScheduler, Error> {
-    let Settings { steps, warmup, lr, min_lr, .. } = *settings;
+pub fn schedule(recipe: &Recipe, done: usize) -> Result<ModuleLrScheduler, Error> {
+    let Recipe { steps, warmup, lr, min_lr, .. } = *recipe;
     // The last step runs at exactly `min_lr`.
     let cosine = CosineAnnealingLrSchedulerConfig::new(lr, (steps - warmup - 1).max(1)).with_min_lr(min_lr);
     let mut phases = vec![LrSchedulerConfig::Cosine(cosine)];
@@ -31,16 +31,16 @@ pub fn schedule(settings: &Settings, done: usize) -> Result<ModuleLrScheduler, E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::tests::settings;
+    use crate::settings::tests::recipe;
 
-    fn rates(settings: &Settings, done: usize) -> Vec<f64> {
-        let mut schedule = schedule(settings, done).unwrap();
-        (done..settings.steps).map(|_| schedule.step().base()).collect()
+    fn rates(recipe: &Recipe, done: usize) -> Vec<f64> {
+        let mut schedule = schedule(recipe, done).unwrap();
+        (done..recipe.steps).map(|_| schedule.step().base()).collect()
     }
 
     #[test]
     fn rises_to_the_peak_and_falls_to_the_minimum() {
-        let rates = rates(&Settings { steps: 20, warmup: 4, lr: 0.5, min_lr: 0.1, ..settings() }, 0);
+        let rates = rates(&Recipe { steps: 20, warmup: 4, lr: 0.5, min_lr: 0.1, ..recipe() }, 0);
         let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
         assert!((0..5).all(|step| close(rates[step], 0.5 * (step + 1) as f64 / 5.0)), "{rates:?}");
         assert!(rates[4..].is_sorted_by(|a, b| a > b));
@@ -49,13 +49,13 @@ mod tests {
 
     #[test]
     fn works_without_warmup_and_for_one_step() {
-        assert_eq!(rates(&Settings { steps: 1, warmup: 0, lr: 0.5, ..settings() }, 0), [0.5]);
-        assert_eq!(rates(&Settings { steps: 2, warmup: 1, lr: 0.5, ..settings() }, 0), [0.25, 0.5]);
+        assert_eq!(rates(&Recipe { steps: 1, warmup: 0, lr: 0.5, ..recipe() }, 0), [0.5]);
+        assert_eq!(rates(&Recipe { steps: 2, warmup: 1, lr: 0.5, ..recipe() }, 0), [0.25, 0.5]);
     }
 
     #[test]
     fn continues_where_it_stopped() {
-        let settings = Settings { steps: 30, warmup: 5, ..settings() };
-        assert_eq!(rates(&settings, 0)[12..], rates(&settings, 12));
+        let recipe = Recipe { steps: 30, warmup: 5, ..recipe() };
+        assert_eq!(rates(&recipe, 0)[12..], rates(&recipe, 12));
     }
 }

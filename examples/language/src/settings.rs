@@ -1,17 +1,15 @@
 //! The hyper-parameters of a run: flags of `train`, stored in its checkpoints.
 
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args};
+use clap::Args;
 use mamba_blocks::MambaLmConfig;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::data::VOCABULARY;
 use crate::error::Error;
+use crate::recipe::Recipe;
 
-/// Larger models and batches than these are slips of the finger: nothing here is meant for them.
+/// Larger models than this are slips of the finger: nothing here is meant for them.
 const MOST_PARAMETERS: u128 = 1 << 30;
-const MOST_TOKENS: usize = 1 << 22;
 
 /// Model and training hyper-parameters. A field is the flag of the same name.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
@@ -25,36 +23,9 @@ pub struct Settings {
     /// Size of the state of each channel
     #[arg(long, default_value_t = 16, help_heading = "Model")]
     pub d_state: usize,
-    /// Sequences in a batch
-    #[arg(long, default_value_t = 8, help_heading = "Training")]
-    pub batch: usize,
-    /// Bytes in a sequence
-    #[arg(long, default_value_t = 128, help_heading = "Training")]
-    pub length: usize,
-    /// Optimizer steps
-    #[arg(long, default_value_t = 1000, help_heading = "Training")]
-    pub steps: usize,
-    /// Steps over which the learning rate rises to its peak
-    #[arg(long, default_value_t = 100, help_heading = "Training")]
-    pub warmup: usize,
-    /// Peak learning rate
-    #[arg(long, default_value_t = 5e-3, help_heading = "Training")]
-    pub lr: f64,
-    /// Learning rate at the end of the cosine
-    #[arg(long, default_value_t = 1e-4, help_heading = "Training")]
-    pub min_lr: f64,
-    /// Weight decay of matrices (none on a_log, d, biases and norms)
-    #[arg(long, default_value_t = 0.1, help_heading = "Training")]
-    pub weight_decay: f64,
-    /// Largest norm of the whole gradient
-    #[arg(long, default_value_t = 1.0, help_heading = "Training")]
-    pub clip: f64,
-    /// Steps between two validations, each of which writes a checkpoint
-    #[arg(long, default_value_t = 200, help_heading = "Training")]
-    pub every: usize,
-    /// Seed of the initial weights and of the batches
-    #[arg(long, default_value_t = 0, help_heading = "Training")]
-    pub seed: u64,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub recipe: Recipe,
 }
 
 impl Settings {
@@ -71,53 +42,16 @@ impl Settings {
         if parameters > MOST_PARAMETERS {
             return Err(Error::ModelTooLarge { parameters, most: MOST_PARAMETERS });
         }
-        check("length", self.length, self.length > 0, "at least 1")?;
-        let most = MOST_TOKENS / self.length;
-        check("batch", self.batch, (1..=most).contains(&self.batch), format_args!("1 to {most} for this --length"))?;
-        check("steps", self.steps, self.steps > 0, "at least 1")?;
-        check("every", self.every, self.every > 0, "at least 1")?;
-        check("warmup", self.warmup, self.warmup < self.steps, format_args!("less than --steps {}", self.steps))?;
-        check("lr", self.lr, self.lr > 0.0 && self.lr <= 1.0, "more than 0 and at most 1")?;
-        check("min-lr", self.min_lr, (0.0..=self.lr).contains(&self.min_lr), format_args!("0 to --lr {}", self.lr))?;
-        check("weight-decay", self.weight_decay, (0.0..=1.0).contains(&self.weight_decay), "0 to 1")?;
-        check("clip", self.clip, self.clip > 0.0 && self.clip.is_finite(), "more than 0")
-    }
-
-    /// The first flag on the command line whose value is not that of `stored`: its name, its value and the stored one.
-    pub fn conflict(&self, stored: &Self, matches: &ArgMatches) -> Option<(String, String, String)> {
-        let (given, stored) = (as_fields(self), as_fields(stored));
-        given.into_iter().find_map(|(id, value)| {
-            let typed = matches.value_source(&id) == Some(ValueSource::CommandLine);
-            (typed && value != stored[&id]).then(|| (id.replace('_', "-"), value.to_string(), stored[&id].to_string()))
-        })
-    }
-}
-
-fn as_fields(settings: &Settings) -> serde_json::Map<String, Value> {
-    match serde_json::to_value(settings) {
-        Ok(Value::Object(fields)) => fields,
-        _ => unreachable!("a struct of numbers is a JSON object"),
-    }
-}
-
-/// An error that names `flag` unless `valid`.
-pub fn check(
-    flag: &'static str,
-    given: impl ToString,
-    valid: bool,
-    expected: impl std::fmt::Display,
-) -> Result<(), Error> {
-    match valid {
-        true => Ok(()),
-        false => Err(Error::Flag { flag, given: given.to_string(), expected: expected.to_string() }),
+        self.recipe.validate()
     }
 }
 
 #[cfg(test)]
 pub mod tests {
-    use clap::{CommandFactory, FromArgMatches, Parser};
+    use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
     use super::*;
+    use crate::recipe::conflict;
 
     #[derive(Parser)]
     struct Line {
@@ -135,6 +69,11 @@ pub mod tests {
         parse(&[]).0
     }
 
+    /// The defaults.
+    pub fn recipe() -> Recipe {
+        settings().recipe
+    }
+
     #[test]
     fn defaults_are_valid() {
         settings().validate().unwrap();
@@ -142,20 +81,21 @@ pub mod tests {
 
     #[test]
     fn an_impossible_value_is_refused_by_its_flag() {
+        let with = |recipe: Recipe| Settings { recipe, ..settings() };
         let refused = [
             ("d_model", Settings { d_model: 0, ..settings() }),
             ("n_layer", Settings { n_layer: 0, ..settings() }),
             ("parameters", Settings { d_model: 1 << 20, n_layer: 1 << 20, ..settings() }),
-            ("batch", Settings { batch: 1 << 40, ..settings() }),
-            ("batch", Settings { length: usize::MAX, ..settings() }),
-            ("length", Settings { length: 0, ..settings() }),
-            ("every", Settings { every: 0, ..settings() }),
-            ("warmup", Settings { warmup: 9, steps: 9, ..settings() }),
-            ("lr", Settings { lr: f64::NAN, ..settings() }),
-            ("lr", Settings { lr: -1.0, ..settings() }),
-            ("min-lr", Settings { min_lr: 0.5, lr: 0.1, ..settings() }),
-            ("weight-decay", Settings { weight_decay: -0.1, ..settings() }),
-            ("clip", Settings { clip: 0.0, ..settings() }),
+            ("batch", with(Recipe { batch: 1 << 40, ..recipe() })),
+            ("batch", with(Recipe { length: usize::MAX, ..recipe() })),
+            ("length", with(Recipe { length: 0, ..recipe() })),
+            ("every", with(Recipe { every: 0, ..recipe() })),
+            ("warmup", with(Recipe { warmup: 9, steps: 9, ..recipe() })),
+            ("lr", with(Recipe { lr: f64::NAN, ..recipe() })),
+            ("lr", with(Recipe { lr: -1.0, ..recipe() })),
+            ("min-lr", with(Recipe { min_lr: 0.5, lr: 0.1, ..recipe() })),
+            ("weight-decay", with(Recipe { weight_decay: -0.1, ..recipe() })),
+            ("clip", with(Recipe { clip: 0.0, ..recipe() })),
         ];
         for (flag, settings) in refused {
             let message = settings.validate().unwrap_err().to_string();
@@ -165,13 +105,14 @@ pub mod tests {
 
     #[test]
     fn only_typed_flags_conflict() {
-        let stored = Settings { d_model: 64, lr: 0.01, ..settings() };
+        let stored = Settings { d_model: 64, recipe: Recipe { lr: 0.01, ..recipe() }, ..settings() };
         let conflict = |flags: &[&str]| {
             let (given, matches) = parse(flags);
-            given.conflict(&stored, &matches)
+            conflict(&given, &stored, &matches)
         };
         assert_eq!(conflict(&[]), None);
         assert_eq!(conflict(&["--d-model", "64", "--lr", "1e-2"]), None);
         assert_eq!(conflict(&["--d-model", "32"]), Some(("d-model".into(), "32".into(), "64".into())));
+        assert_eq!(conflict(&["--lr", "1e-3"]), Some(("lr".into(), "0.001".into(), "0.01".into())));
     }
 }

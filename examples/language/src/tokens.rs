@@ -6,6 +6,7 @@ use tokenizers::Tokenizer;
 
 use crate::data::VOCABULARY;
 use crate::error::Error;
+use crate::files::{publish, write_synced};
 
 /// The file of a checkpoint's folder that holds its tokenizer.
 const FILE: &str = "tokenizer.json";
@@ -51,11 +52,28 @@ impl Tokens {
         match self {
             Self::Bytes => Ok((text.bytes().map(u32::from).collect(), 1)),
             Self::File { path, tokenizer } => {
-                let encoding = tokenizer.encode(text, true).map_err(|error| wrong(path, error))?;
-                let start = encoding.get_offsets().first().map_or(0, |(_, end)| *end);
-                Ok((encoding.get_ids().to_vec(), start))
+                let (ids, spans) = encode_with_spans(path, tokenizer, text)?;
+                Ok((ids, spans.first().map_or(0, |(_, end)| *end)))
             }
         }
+    }
+
+    /// The tokens of what follows another text: without those that the tokenizer puts around every text.
+    pub fn encode_further(&self, text: &str) -> Result<Vec<u32>, Error> {
+        match self {
+            Self::Bytes => self.encode(text),
+            Self::File { path, tokenizer } => {
+                let encoding = tokenizer.encode(text, false).map_err(|error| wrong(path, error))?;
+                Ok(encoding.get_ids().to_vec())
+            }
+        }
+    }
+
+    /// Puts the tokenizer, if there is one, beside a model.
+    pub fn copy_to(&self, folder: &Path) -> Result<(), Error> {
+        let Self::File { path, .. } = self else { return Ok(()) };
+        let (bytes, to) = (std::fs::read(path).map_err(Error::read(path))?, folder.join(FILE));
+        publish(&to, |scratch| write_synced(scratch, &bytes))
     }
 
     /// The text of a few tokens.
@@ -81,6 +99,15 @@ impl Tokens {
             }
         }
     }
+}
+
+/// Tokens, and of each where the bytes that it stands for start and end.
+type Spans = (Vec<u32>, Vec<(usize, usize)>);
+
+/// The tokens of a text, and which of its bytes each stands for.
+pub fn encode_with_spans(path: &Path, tokenizer: &Tokenizer, text: &str) -> Result<Spans, Error> {
+    let encoding = tokenizer.encode(text, true).map_err(|error| wrong(path, error))?;
+    Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
 }
 
 /// A model with more tokens than bytes may write one that is none.

@@ -1,30 +1,21 @@
-//! `train`: the training loop.
+//! `train`: a model from nothing.
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use clap::{ArgMatches, Args};
-use indicatif::{ProgressBar, ProgressStyle};
-use mamba_blocks::MambaLm;
-use mamba_blocks::optim::adamw;
 
 use crate::checkpoint::{self, Checkpoint, Config};
-use crate::clip::clip_norm;
 use crate::data::{Corpus, shipped_text};
 use crate::error::Error;
-use crate::eval::{WINDOW, cross_entropy, in_bits, nats_per_byte};
+use crate::eval::in_bits;
 use crate::files::{publish, remove_scratch, write_synced};
 use crate::generate::sample;
-use crate::history::{Record, to_lines};
-use crate::plot::loss_curve;
-use crate::schedule::schedule;
+use crate::history::Record;
 use crate::settings::Settings;
+use crate::trainer::{Outcome, Trainer, listen_for_interrupt, optimizer};
 
 /// Trains a model and prints a sample of what it writes.
 #[derive(Args)]
@@ -45,13 +36,6 @@ pub struct TrainArgs {
     overwrite: bool,
 }
 
-/// How a training ended.
-#[derive(Debug, PartialEq)]
-pub enum Outcome {
-    Finished,
-    Interrupted,
-}
-
 /// Trains on `device` until the last step or Ctrl-C; `matches` tells which flags were typed.
 pub fn train(args: TrainArgs, matches: &ArgMatches, device: &Device) -> Result<Outcome, Error> {
     let interrupted = listen_for_interrupt()?;
@@ -60,23 +44,23 @@ pub fn train(args: TrainArgs, matches: &ArgMatches, device: &Device) -> Result<O
         true => Run::resume(args, matches, device)?,
         false => Run::start(args, device)?,
     };
-    if run.steps_to(&interrupted)? == Outcome::Interrupted {
-        println!("interrupted after step {}: continue with --resume", run.done());
-        return Ok(Outcome::Interrupted);
+    let (folder, config) = (&run.folder, &run.config);
+    let outcome = run.trainer.steps_to(&interrupted, |trainer| {
+        checkpoint::save(folder, config, &trainer.history, &trainer.model, &trainer.optimizer)?;
+        trainer.show(folder)
+    })?;
+    match outcome {
+        Outcome::Interrupted => println!("interrupted after step {}: continue with --resume", run.trainer.done()),
+        Outcome::Finished => run.report()?,
     }
-    run.report()?;
-    Ok(Outcome::Finished)
+    Ok(outcome)
 }
 
 /// A training run: what `checkpoint` stores, and what it is made from.
 struct Run {
     folder: PathBuf,
     config: Config,
-    corpus: Corpus,
-    device: Device,
-    model: MambaLm,
-    optimizer: ModuleOptimizer,
-    history: Vec<Record>,
+    trainer: Trainer,
 }
 
 impl Run {
@@ -85,7 +69,7 @@ impl Run {
         settings.validate()?;
         let data = data.unwrap_or_else(shipped_text);
         let data = std::path::absolute(&data).map_err(Error::read(&data))?;
-        let corpus = Corpus::read(&data, settings.length)?;
+        let corpus = Corpus::read(&data, settings.recipe.length)?;
         if checkpoint::exists(&folder) && !overwrite {
             return Err(Error::RunExists { path: folder });
         }
@@ -93,133 +77,43 @@ impl Run {
         remove_scratch(&folder)?;
         checkpoint::remove_others(&folder, None)?;
 
-        device.seed(settings.seed);
+        device.seed(settings.recipe.seed);
         let config = Config::new(settings, data, corpus.fingerprint);
-        let (model, optimizer) = (config.model.init(&device), optimizer(&config.settings));
-        Ok(Self { folder, config, corpus, device, model, optimizer, history: vec![] })
+        let (recipe, model) = (config.settings.recipe.clone(), config.model.init(&device));
+        let optimizer = optimizer(&recipe);
+        Ok(Self { folder, config, trainer: Trainer { recipe, corpus, device, model, optimizer, history: vec![] } })
     }
 
     fn resume(args: TrainArgs, matches: &ArgMatches, device: Device) -> Result<Self, Error> {
         let TrainArgs { settings, data, out: folder, .. } = args;
         let checkpoint = Checkpoint::open(&folder)?;
         checkpoint.refuse_conflict(&settings, matches)?;
+        let recipe = checkpoint.config.settings.recipe.clone();
         let data = data.unwrap_or_else(|| checkpoint.config.data.clone());
-        let corpus = Corpus::read(&data, checkpoint.config.settings.length)?;
+        let corpus = Corpus::read(&data, recipe.length)?;
         if corpus.fingerprint != checkpoint.config.text {
             let stored = format!("the content of {}", checkpoint.config.data.display());
             return Err(checkpoint.conflict("data", data.display(), stored));
         }
         remove_scratch(&folder)?;
         let model = checkpoint.model(&device)?;
-        let optimizer = checkpoint.optimizer(optimizer(&checkpoint.config.settings))?;
+        let optimizer = checkpoint.optimizer(optimizer(&recipe))?;
         let Checkpoint { config, history, .. } = checkpoint;
-        Ok(Self { folder, config, corpus, device, model, optimizer, history })
-    }
-
-    /// Steps done.
-    fn done(&self) -> usize {
-        self.history.last().map_or(0, |record| record.step)
-    }
-
-    /// Steps until the last or until `interrupted`; every validation and every interruption leaves a checkpoint.
-    fn steps_to(&mut self, interrupted: &AtomicBool) -> Result<Outcome, Error> {
-        let Settings { steps, every, batch, length, .. } = self.config.settings;
-        let (done, before) = (self.done(), self.history.last().map_or(0.0, |record| record.seconds));
-        let mut schedule = schedule(&self.config.settings, done)?;
-        let bar = progress_bar(steps, done);
-        let started = Instant::now();
-        for step in done + 1..=steps {
-            let lr = schedule.step().base();
-            let train = self.step(step, lr)?;
-            let validation = (step % every == 0 || step == steps).then(|| self.validate() as f32);
-            let elapsed = started.elapsed().as_secs_f64();
-            self.history.push(Record { step, train, validation, lr: lr as f32, seconds: before + elapsed });
-
-            let rate = ((step - done) * batch * length) as f64 / elapsed;
-            bar.set_message(format!("loss {train:.3}  lr {lr:.1e}  {rate:.0} tokens/s"));
-            bar.inc(1);
-            if let Some(loss) = validation {
-                bar.suspend(|| println!("step {step}: training loss {train:.4}, validation loss {loss:.4}"));
-            }
-            let interrupted = interrupted.load(Ordering::Relaxed);
-            if validation.is_some() || interrupted {
-                self.save()?;
-            }
-            if interrupted && step < steps {
-                bar.abandon();
-                return Ok(Outcome::Interrupted);
-            }
-        }
-        bar.finish();
-        Ok(Outcome::Finished)
-    }
-
-    /// One optimizer step; returns the loss of its batch.
-    fn step(&mut self, step: usize, lr: f64) -> Result<f32, Error> {
-        let Settings { seed, batch, length, clip, .. } = self.config.settings;
-        let (inputs, targets) = self.corpus.batch(seed, step, [batch, length], &self.device);
-        let loss = cross_entropy(self.model.forward(inputs), targets);
-        let value = loss.clone().into_scalar::<f32>();
-        if !value.is_finite() {
-            return Err(Error::Diverged { step, loss: value });
-        }
-        let mut grads = GradientsParams::from_grads(loss.backward(), &self.model);
-        clip_norm(&self.model, &mut grads, clip);
-        self.model = self.optimizer.step(lr, self.model.clone(), grads);
-        Ok(value)
-    }
-
-    fn validate(&self) -> f64 {
-        nats_per_byte(&self.model.valid(), self.corpus.validation(), WINDOW, &self.device.clone().inner())
-    }
-
-    /// A checkpoint, then the history and the loss curve for people to look at.
-    fn save(&self) -> Result<(), Error> {
-        checkpoint::save(&self.folder, &self.config, &self.history, &self.model, &self.optimizer)?;
-        let curve = loss_curve(&self.history)?;
-        publish(&self.folder.join("loss.svg"), |path| write_synced(path, curve.as_bytes()))?;
-        publish(&self.folder.join("history.jsonl"), |path| write_synced(path, to_lines(&self.history)?.as_bytes()))
+        Ok(Self { folder, config, trainer: Trainer { recipe, corpus, device, model, optimizer, history } })
     }
 
     /// Prints and stores what the finished run gives.
     fn report(&self) -> Result<(), Error> {
-        let Some(Record { step, validation: Some(loss), seconds, .. }) = self.history.last() else { return Ok(()) };
+        let last = self.trainer.history.last();
+        let Some(Record { step, validation: Some(loss), seconds, .. }) = last else { return Ok(()) };
         println!(
             "validation loss {loss:.4} nats per byte ({:.4} bits per byte) after {step} steps in {seconds:.0} s",
             in_bits((*loss).into())
         );
-        let text = sample(&self.model.valid())?;
+        let text = sample(&self.trainer.model.valid())?;
         println!("sample:\n{}", String::from_utf8_lossy(&text));
         publish(&self.folder.join("sample.txt"), |path| write_synced(path, &text))?;
         println!("run stored in {}", self.folder.display());
         Ok(())
     }
-}
-
-/// AdamW with the betas that the Mamba paper trains with (Gu & Dao 2023, appendix E.2.1).
-fn optimizer(settings: &Settings) -> ModuleOptimizer {
-    let weight_decay = settings.weight_decay as f32;
-    adamw(&AdamWConfig::new().with_beta_1(0.9).with_beta_2(0.95).with_epsilon(1e-8).with_weight_decay(weight_decay))
-}
-
-fn progress_bar(steps: usize, done: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left");
-    let bar = ProgressBar::new(steps as u64).with_position(done as u64);
-    bar.reset_eta();
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
-}
-
-/// The first Ctrl-C asks for an end after the current step, the second ends the program.
-fn listen_for_interrupt() -> Result<Arc<AtomicBool>, Error> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let asked = flag.clone();
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(crate::INTERRUPTED.into());
-        }
-    })?;
-    Ok(flag)
 }

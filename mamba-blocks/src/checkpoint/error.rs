@@ -1,6 +1,7 @@
 //! Everything that can be wrong with a checkpoint.
 
 use crate::error::ConfigError;
+use crate::lora::LoraError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -73,6 +74,22 @@ pub enum CheckpointError {
     #[error("the tensors in {folder} are not those that config.json describes: {problems}")]
     Tensors {
         /// The folder of the checkpoint.
+        folder: PathBuf,
+        /// What is missing, left over or different.
+        problems: TensorProblems,
+    },
+    /// The settings describe no adapters for this model.
+    #[error("{path} describes no adapters for this model: {source}")]
+    Adapter {
+        /// The configuration file.
+        path: PathBuf,
+        /// The setting at fault.
+        source: LoraError,
+    },
+    /// The tensors are not the factors of the adapters that the configuration describes.
+    #[error("the tensors in {folder} are not those that adapter_config.json describes: {problems}")]
+    Factors {
+        /// The folder of the adapter.
         folder: PathBuf,
         /// What is missing, left over or different.
         problems: TensorProblems,

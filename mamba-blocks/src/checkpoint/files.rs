@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 /// In the order in which transformers looks for them; it does not know the last.
-const CANDIDATES: [&str; 5] = [
+pub(super) const CANDIDATES: [&str; 5] = [
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",

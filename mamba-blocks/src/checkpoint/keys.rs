@@ -101,7 +101,7 @@ pub(super) fn check(weights: &Weights, config: &MambaLmConfig) -> Result<(), Che
 }
 
 /// What is wrong with one tensor.
-fn problem(stored: Option<&Stored>, key: &str, expected: Vec<usize>) -> Option<TensorProblem> {
+pub(super) fn problem(stored: Option<&Stored>, key: &str, expected: Vec<usize>) -> Option<TensorProblem> {
     let key = key.to_string();
     let Some(stored) = stored else { return Some(TensorProblem::Missing { key, expected }) };
     let file = stored.path.clone();

@@ -1,14 +1,15 @@
 //! A model from its weights, tensor by tensor: at no time are there two copies of more than one of them.
 
 use super::error::CheckpointError;
-use super::keys;
 use super::weights::{Source, Stored, Weights};
+use super::{Progress, keys};
 use crate::block::MambaBlock;
 use crate::lm::{MambaLm, MambaLmConfig};
 use crate::mamba::{Mamba, MambaConfig};
 use burn::module::Param;
 use burn::nn::{Embedding, Linear, RmsNorm};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Files that share the bytes of two tensors are seen; those that repeat them over and over are made to harm.
@@ -20,6 +21,9 @@ pub(super) struct Loader<'a> {
     /// Of the parameters; those that the scan needs in f32 stay in it.
     pub dtype: DType,
     pub device: &'a Device,
+    pub progress: Option<&'a Progress>,
+    /// Bytes that have been read.
+    pub done: Cell<u64>,
 }
 
 impl Loader<'_> {
@@ -92,6 +96,10 @@ impl Loader<'_> {
     fn read(&self, key: &str, dtype: DType) -> Result<TensorData, CheckpointError> {
         let stored = &self.weights.tensors[key];
         let cast = stored.read()?.try_cast(dtype);
+        self.done.update(|done| done.saturating_add(stored.bytes()));
+        if let Some(progress) = self.progress {
+            progress(self.done.get(), self.bytes());
+        }
         cast.map_err(|error| CheckpointError::damaged(&stored.path, format!("`{key}`: {error}")))
     }
 
@@ -113,10 +121,14 @@ impl Loader<'_> {
         }
     }
 
+    /// Of all tensors.
+    fn bytes(&self) -> u64 {
+        self.weights.tensors.values().map(|stored| stored.bytes()).fold(0, u64::saturating_add)
+    }
+
     /// A pickle can describe tensors that are larger than the bytes that they are made of.
     fn check_size(&self) -> Result<(), CheckpointError> {
-        let bytes = self.weights.tensors.values().map(|stored| stored.bytes());
-        let claimed = bytes.fold(0, u64::saturating_add);
+        let claimed = self.bytes();
         let expected = self.weights.file_bytes.saturating_mul(MOST_BYTES_PER_FILE_BYTE);
         match claimed <= expected {
             true => Ok(()),

@@ -4,10 +4,13 @@
 //! in the shards that `model.safetensors.index.json` or `pytorch_model.bin.index.json` names. Which layout the
 //! configuration has, and which the names of the tensors, is seen from the files.
 
+mod adapter;
 mod burnpack;
 mod config;
 mod error;
 mod files;
+#[cfg(feature = "hub")]
+mod hub;
 mod keys;
 mod load;
 mod pytorch;
@@ -16,22 +19,38 @@ mod save;
 mod weights;
 
 pub use error::{CheckpointError, TensorProblem, TensorProblems};
+#[cfg(feature = "hub")]
+pub use hub::{HubError, fetch_from_hub, is_hub_name};
 
 use crate::lm::{MambaLm, MambaLmConfig};
 use burn::tensor::{DType, Device};
 use load::Loader;
+use std::cell::Cell;
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use weights::Weights;
 
 /// How [`MambaLm::from_pretrained_with`] loads.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LoadOptions {
     dtype: DType,
+    progress: Option<Arc<Progress>>,
 }
+
+/// Gets how many bytes of how many have been read.
+type Progress = dyn Fn(u64, u64) + Send + Sync;
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { dtype: DType::F32 }
+        Self { dtype: DType::F32, progress: None }
+    }
+}
+
+impl fmt::Debug for LoadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { dtype, progress } = self;
+        f.debug_struct("LoadOptions").field("dtype", dtype).field("progress", &progress.is_some()).finish()
     }
 }
 
@@ -45,6 +64,12 @@ impl LoadOptions {
     /// scan uses them.
     pub fn with_dtype(mut self, dtype: DType) -> Self {
         self.dtype = dtype;
+        self
+    }
+
+    /// Calls `progress` after each tensor, with the bytes of the files that have been read and those of all tensors.
+    pub fn with_progress(mut self, progress: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(progress));
         self
     }
 }
@@ -89,7 +114,7 @@ impl MambaLm {
         options: LoadOptions,
         device: &Device,
     ) -> Result<Self, CheckpointError> {
-        let LoadOptions { dtype } = options;
+        let LoadOptions { dtype, progress } = options;
         let possible = [DType::F32, DType::F16, DType::BF16].into_iter().filter(|dtype| device.supports_dtype(*dtype));
         let possible: Vec<_> = possible.collect();
         if !possible.contains(&dtype) {
@@ -97,13 +122,14 @@ impl MambaLm {
             return Err(CheckpointError::DType { found, expected });
         }
         let (config, weights) = open(path.as_ref())?;
-        Loader { weights: &weights, config: &config, dtype, device }.model()
+        let (progress, done) = (progress.as_deref(), Cell::new(0));
+        Loader { weights: &weights, config: &config, dtype, device, progress, done }.model()
     }
 
     /// Writes the model into the folder `path` in Hugging Face's layout, `model.safetensors` and `config.json`, which
     /// transformers and [`from_pretrained`](Self::from_pretrained) load. Each file is there in full or not at all.
     ///
-    /// The vocabulary is written with its padding.
+    /// The vocabulary is written with its padding, and weights with their adapters merged into them.
     ///
     /// # Errors
     /// [`CheckpointError::Write`].
@@ -118,6 +144,27 @@ impl MambaLm {
     /// [`CheckpointError::Write`], also if the folder holds weights in another format, which would be loaded instead.
     pub fn save_burnpack(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
         save::burnpack(self, path.as_ref())
+    }
+
+    /// Writes the adapters of the model, and nothing else, into the folder `path` in the layout of
+    /// [PEFT](https://github.com/huggingface/peft): `adapter_model.safetensors`, in f32, and `adapter_config.json`. Each
+    /// file is there in full or not at all.
+    ///
+    /// PEFT itself refuses adapters on `out_proj` of a Mamba model, whose fused kernel in transformers would pass them by.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Write`], also if the model has no adapters.
+    pub fn save_lora(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        adapter::save(self, path.as_ref())
+    }
+
+    /// Freezes the model and puts the adapters in the folder `path` beside its weights, as
+    /// [`save_lora`](Self::save_lora) or PEFT wrote them.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the files are damaged, or the adapters those of another model.
+    pub fn load_lora(self, path: impl AsRef<Path>) -> Result<Self, CheckpointError> {
+        adapter::load(self, path.as_ref())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::error::CheckpointError;
 use super::files::{self, BURNPACK};
 use crate::lm::MambaLm;
+use burn::module::Module;
 use burn::tensor::DType;
 use burn_store::burn_pack::{self, AtomicFile};
 use burn_store::{BurnToPyTorchAdapter, BurnpackStore, ModuleSnapshot, ModuleStore, SafetensorsStore};
@@ -43,7 +44,8 @@ pub(super) fn burnpack(model: &MambaLm, folder: &Path) -> Result<(), CheckpointE
 /// Both files are written beside their places first, the weights before the configuration that makes them a model.
 fn save(model: &MambaLm, folder: &Path, weights: &mut impl ModuleStore) -> Result<(), CheckpointError> {
     fs::create_dir_all(folder).map_err(|error| CheckpointError::write(folder, error))?;
-    model.save_into(weights).map_err(|error| CheckpointError::write(folder, error))?;
+    // Other programs know of no adapters beside the weights.
+    model.clone().materialize().save_into(weights).map_err(|error| CheckpointError::write(folder, error))?;
 
     let path = folder.join("config.json");
     let write = || {

@@ -29,6 +29,17 @@ pub struct GenerationConfig {
     pub repetition_penalty: f64,
 }
 
+impl GenerationConfig {
+    /// Checks every setting, for `model`.
+    ///
+    /// # Errors
+    /// [`GenerationError`], which names the first setting at fault.
+    pub fn validate(&self, model: &MambaLm) -> Result<(), GenerationError> {
+        model.check_settings(&self.stop_tokens, self.repetition_penalty)?;
+        self.sampling.validate()
+    }
+}
+
 /// What [`MambaLm::generate_with_state`] returns.
 #[derive(Clone, Debug)]
 pub struct Generated {
@@ -99,13 +110,36 @@ impl MambaLm {
         prompts: impl Into<Prompts>,
         state: Option<LmState>,
         config: &GenerationConfig,
-        mut callback: impl FnMut(&[u32]) -> ControlFlow<()>,
+        callback: impl FnMut(&[u32]) -> ControlFlow<()>,
     ) -> Result<Generated, GenerationError> {
         let prompts = prompts.into();
-        self.check_settings(&config.stop_tokens, config.repetition_penalty)?;
-        config.sampling.validate()?;
+        config.validate(self)?;
+        let read = self.valid().read(&prompts, state.map(LmState::inner))?;
+        self.generate_after(&prompts, read, config, callback)
+    }
+
+    /// As [`generate_with_state`](Self::generate_with_state), after prompts that [`read`](Self::read) has read: with the
+    /// logits and the state that it returned.
+    ///
+    /// # Errors
+    /// As [`generate_with_state`](Self::generate_with_state).
+    ///
+    /// # Panics
+    /// If the logits are not `[batch, padded_vocab]`.
+    pub fn generate_after(
+        &self,
+        prompts: &Prompts,
+        (mut logits, state): (Tensor<2>, LmState),
+        config: &GenerationConfig,
+        mut callback: impl FnMut(&[u32]) -> ControlFlow<()>,
+    ) -> Result<Generated, GenerationError> {
+        config.validate(self)?;
+        prompts.check(self.vocab_size)?;
+        state.check(self, prompts.batch())?;
+        let (actual, expected) = (logits.dims(), [prompts.batch(), self.embedding.weight.dims()[0]]);
+        assert!(actual == expected, "MambaLm: `logits` has shape {actual:?}, expected {expected:?}");
         let model = self.valid();
-        let (mut logits, mut state) = model.read(&prompts, state.map(LmState::inner))?;
+        let mut state = state.inner();
         let mut rows: Vec<Row> = (0..).zip(&prompts.rows).map(|(at, row)| Row::new(config, self, at, row)).collect();
         let mut active: Vec<usize> = (0..rows.len()).collect();
         let mut parked = Parked::default();

@@ -32,7 +32,7 @@ impl Prompts {
     }
 
     /// An error unless there are prompts of at least one token each, all of the vocabulary.
-    fn check(&self, vocab_size: usize) -> Result<(), GenerationError> {
+    pub(super) fn check(&self, vocab_size: usize) -> Result<(), GenerationError> {
         if self.rows.is_empty() || self.rows.iter().any(Vec::is_empty) {
             let length = self.rows.iter().map(Vec::len).min().unwrap_or(0);
             return Err(GenerationError::EmptyPrompt { batch: self.batch(), length });
@@ -81,17 +81,31 @@ impl MambaLm {
     /// [`GenerationError`] if a prompt is empty, a token not in the vocabulary, or the state not one of this model for
     /// this number of prompts.
     pub fn read(&self, prompts: &Prompts, state: Option<LmState>) -> Result<(Tensor<2>, LmState), GenerationError> {
+        self.read_with(prompts, state, |_| {})
+    }
+
+    /// As [`read`](Self::read); `progress` gets how many tokens of the longest prompt have gone through the model, again
+    /// and again.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with(
+        &self,
+        prompts: &Prompts,
+        state: Option<LmState>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<(Tensor<2>, LmState), GenerationError> {
         prompts.check(self.vocab_size)?;
         match state {
             Some(state) => {
                 state.check(self, prompts.batch())?;
-                Ok(self.read_from(prompts, state))
+                Ok(self.read_from(prompts, state, &mut progress))
             }
-            None => Ok(self.read_padded(prompts)),
+            None => Ok(self.read_padded(prompts, &mut progress)),
         }
     }
 
-    fn read_padded(&self, prompts: &Prompts) -> (Tensor<2>, LmState) {
+    fn read_padded(&self, prompts: &Prompts, progress: &mut impl FnMut(usize)) -> (Tensor<2>, LmState) {
         let device = self.embedding.weight.device();
         let length = prompts.longest();
         let starts: Vec<usize> = prompts.rows.iter().map(|row| length - row.len()).collect();
@@ -108,6 +122,7 @@ impl MambaLm {
                 options = options.with_state(state);
             }
             let (logits, next) = self.last(Tensor::from_data(tokens, &device), options);
+            progress(piece.end);
             if piece.end == length {
                 return (logits, next);
             }
@@ -116,7 +131,12 @@ impl MambaLm {
         unreachable!("a prompt has at least one token")
     }
 
-    fn read_from(&self, prompts: &Prompts, mut state: LmState) -> (Tensor<2>, LmState) {
+    fn read_from(
+        &self,
+        prompts: &Prompts,
+        mut state: LmState,
+        progress: &mut impl FnMut(usize),
+    ) -> (Tensor<2>, LmState) {
         let device = self.embedding.weight.device();
         let mut active: Vec<usize> = (0..prompts.batch()).collect();
         let mut ends: Vec<usize> = prompts.rows.iter().map(Vec::len).collect();
@@ -126,12 +146,13 @@ impl MambaLm {
         for end in ends {
             let pieces = pieces(start..end).map(|piece| {
                 let tokens = table(&piece, active.len(), |row, at| prompts.rows[active[row]][at]);
-                Tensor::from_data(tokens, &device)
+                (Tensor::from_data(tokens, &device), piece.end)
             });
             let (mut logits, mut next) = (None, state);
-            for tokens in pieces {
+            for (tokens, read) in pieces {
                 let (last, state) = self.last(tokens, LmOptions::new().with_state(next));
                 (logits, next) = (Some(last), state);
+                progress(read);
             }
             let logits = logits.expect("the lengths differ");
             let ended = |row: usize| prompts.rows[row].len() == end;

@@ -179,9 +179,10 @@ impl Mamba {
         let [d_inner, _] = self.a_log.dims();
         if input.is_autodiff() {
             // The gradient of a slice is padded to the whole: cheap for the weight, not for every token.
+            let weight = self.in_proj.weight.val();
             let half = |start| {
                 let bias = self.in_proj.bias.as_ref().map(|bias| bias.val().narrow(0, start, d_inner));
-                linear(input.clone(), self.in_proj.weight.val().narrow(1, start, d_inner), bias)
+                linear(input.clone(), weight.clone().narrow(1, start, d_inner), bias)
             };
             (half(0), half(d_inner))
         } else {
