@@ -153,7 +153,7 @@ pub(crate) fn sigmoids<N: Size>(x: Vector<f32, N>, #[comptime] lanes: usize, #[c
 pub(crate) fn softplus(x: f32, #[comptime] math: Math) -> f32 {
     let y = exp_scaled(-x.abs() * comptime![math.exp_scale()], math);
     let ratio = fma(y, 0.005_232_690_6f32, -0.029_505_229f32);
-    let ratio = fma(y, ratio, 0.078_225_944f32);
+    let ratio = fma(y, ratio, 0.078_225_94f32);
     let ratio = fma(y, ratio, -0.136_632_46f32);
     let ratio = fma(y, ratio, 0.191_060_07f32);
     let ratio = fma(y, ratio, -0.248_429_83f32);

@@ -1,15 +1,17 @@
 //! The backward kernel: spans of tokens side by side as in the forward pass, each from its end to its start. What reaches
-//! a span's end is found before, in `span_grad.rs`.
+//! a span's end is found before, in `span.rs`.
 //!
 //! A cube goes through its span tile by tile. It finds the states of a tile again, from the state that was saved before
 //! the chunk, and keeps them; then it walks the tile backwards. With `g_t` the gradient of `<c_t, h_t>`
 //! and `G_t` that of `h_t`, `G_t = c_t g_t + exp(delta_(t+1) a) G_(t+1)`, and all other gradients are products with it.
-//! Those of b and c are sums over channels: the cube's own here, of all cubes in [`sum_blocks`].
+//! Those of b and c are sums over channels: the cube's own here, of all cubes in `sums.rs`.
 
+use super::ahead::Ahead;
+use super::place::{Line, Lines, Place, of_channels, of_states, place, put_states, saved_at};
 use super::plan::Plan;
-use super::tile::{
-    Ahead, Line, Lines, Place, Tile, decay, fill_grads, of_channels, of_states, place, put_states, rates, saved_at,
-};
+use super::sums::{Sums, sum_of_channels};
+use super::tile::{Tile, fill_grads};
+use super::unit::{decay, rates};
 use crate::cube::{sigmoid, sigmoids, step_at};
 use cubecl::prelude::*;
 
@@ -81,17 +83,6 @@ fn copy_states<W: Size>(
     }
 }
 
-/// The sum of a unit's channels.
-#[cube]
-fn sum_of_channels<W: Size>(x: Vector<f32, W>, #[comptime] plan: Plan) -> f32 {
-    let mut sum = x.extract(0usize);
-    #[unroll]
-    for lane in 1..plan.wide {
-        sum += x.extract(lane);
-    }
-    sum
-}
-
 /// What the backward walk carries from token to token.
 #[derive(CubeType)]
 struct Walk<W: Size> {
@@ -100,55 +91,6 @@ struct Walk<W: Size> {
     grad_a: Array<Vector<f32, W>>,
     grad_d: Vector<f32, W>,
     grad_bias: Vector<f32, W>,
-}
-
-/// What the units of a cube add up, in shared memory.
-#[derive(CubeType)]
-struct Sums<W: Size> {
-    /// `[summed, split, lanes]`, over the units of a channel: `<G, b>`
-    gb: Shared<[Vector<f32, W>]>,
-    /// `<G, exp(delta a) h a>`
-    ga: Shared<[Vector<f32, W>]>,
-    /// `<c, h>`
-    y: Shared<[Vector<f32, W>]>,
-    /// `[summed, 2, padded states, lanes + 1]`, over channels: the gradients of b and c
-    bc: Shared<[f32]>,
-}
-
-#[cube]
-impl<W: Size> Sums<W> {
-    fn new(#[comptime] plan: Plan) -> Sums<W> {
-        Sums::<W> {
-            gb: Shared::new_slice(comptime![plan.summed * plan.units()]),
-            ga: Shared::new_slice(comptime![plan.summed * plan.units()]),
-            y: Shared::new_slice(comptime![plan.summed * plan.units()]),
-            bc: Shared::new_slice(comptime![plan.sums() * (plan.lanes() + 1)]),
-        }
-    }
-
-    /// The sum `index` over channels, in four strands: one would wait for every addition.
-    fn over_channels(&self, index: usize, #[comptime] plan: Plan) -> f32 {
-        let strands = comptime![plan.lanes().min(4)];
-        let row = index * comptime![plan.lanes() + 1];
-        let mut sums = Array::<f32>::new(strands);
-        #[unroll]
-        for strand in 0..strands {
-            sums[strand] = self.bc[row + strand];
-        }
-        #[unroll(plan.unroll)]
-        for i in 1..comptime![plan.lanes() / strands] {
-            #[unroll]
-            for strand in 0..strands {
-                sums[strand] += self.bc[row + i * strands + strand];
-            }
-        }
-        let mut sum = sums[0];
-        #[unroll]
-        for strand in 1..strands {
-            sum += sums[strand];
-        }
-        sum
-    }
 }
 
 /// All gradients of a span.
@@ -462,29 +404,4 @@ fn step_back_through<W: Size, Q: Size>(
     if comptime![gated] {
         sums.y[at] = y;
     }
-}
-
-/// The gradients of b and c from those of the blocks of channels; a thread sums one number of each, in a fixed order.
-#[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn sum_blocks<F: Float>(
-    // [batch, length, n_groups, blocks, 2, d_state]
-    grad_bc: &Tensor<f32>,
-    grad_b: &mut Tensor<F>,
-    grad_c: &mut Tensor<F>,
-    #[define(F)] _dtype: ElemType,
-) {
-    if ABSOLUTE_POS >= grad_b.len() {
-        terminate!();
-    }
-    let blocks = grad_bc.shape(3);
-    let d_state = grad_bc.shape(5);
-    let first = ABSOLUTE_POS / d_state * blocks * 2 * d_state + ABSOLUTE_POS % d_state;
-    let mut sum_b = f32::new(0.0);
-    let mut sum_c = f32::new(0.0);
-    for block in 0..blocks {
-        sum_b += grad_bc[first + 2 * block * d_state];
-        sum_c += grad_bc[first + (2 * block + 1) * d_state];
-    }
-    grad_b[ABSOLUTE_POS] = F::cast_from(sum_b);
-    grad_c[ABSOLUTE_POS] = F::cast_from(sum_c);
 }

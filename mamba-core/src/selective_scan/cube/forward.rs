@@ -1,19 +1,19 @@
-//! The forward kernels. A cube owns some channels of one span of tokens and goes through it tile by tile.
+//! The forward kernel. A cube owns some channels of one span of tokens and goes through it tile by tile.
 //!
-//! Its units bring what a tile needs into shared memory (step sizes, inputs, b and c), each for some tokens of one
-//! channel. Then every unit runs the recurrence of its share of that channel's states through the tile, and the units of
-//! a channel add up what they found.
+//! Its units bring what a tile needs into shared memory (step sizes, inputs, b and c), each for some tokens of its
+//! channels. Then every unit runs the recurrence of its share of their states through the tile, and the units of a
+//! channel add up what they found: by shuffles where a cube is a plane, else in shared memory.
 //!
-//! One span is the whole sequence if the channels of all batch rows keep the device busy. Otherwise there are three
-//! launches, so that spans run side by side: every span from a zero state ([`span_state`]), the states passed from span
-//! to span ([`state_passing`]), every span again from its true state ([`scan`]).
+//! One span is the whole sequence if the channels of all batch rows keep the device busy. Otherwise spans run side by
+//! side, each from the state that `span.rs` has found for it.
 
 #![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
 
+use super::ahead::Ahead;
+use super::place::{Line, Lines, of_channels, of_states, place, put_states, saved_at};
 use super::plan::Plan;
-use super::tile::{
-    Ahead, Held, Line, Lines, Tile, of_channels, of_states, place, put_states, rates, saved_at, sum_of_parts,
-};
+use super::tile::Tile;
+use super::unit::{Held, rates, sum_of_parts};
 use crate::cube::{sigmoids, step_at};
 use cubecl::prelude::*;
 

@@ -1,9 +1,10 @@
 //! Puts tensors and kernels together.
 
-use super::backward::{scan_backward, sum_blocks};
+use super::backward::scan_backward;
 use super::forward::scan;
 use super::plan::{Plan, Spans, Vectors};
 use super::span::{pass_on, span_edge};
+use super::sums::sum_blocks;
 use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_of_params, vector_size};
 use crate::selective_scan::backend::{Gate, NOTHING_SAVED, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
 use burn::backend::cubecl::dtype_to_storage_type;

@@ -6,8 +6,11 @@
 //! `t` and `g_t` the gradient of `<c_t, h_t>`, it hands back the sum of `exp(P_t a) c_t g_t`. Either sum starts at the
 //! edge: no product of many exponentials, whose errors would add up.
 
+use super::ahead::Ahead;
+use super::place::{Lines, Place, of_channels, place, put_states};
 use super::plan::Plan;
-use super::tile::{Ahead, Lines, Place, Tile, decay, fill_grads, of_channels, place, put_states, rates};
+use super::tile::{Tile, fill_grads};
+use super::unit::{decay, rates};
 use crate::cube::step_at;
 use cubecl::prelude::*;
 

@@ -1,0 +1,164 @@
+//! What a unit computes: step sizes, decays, the recurrence of its states, and sums with the other units of its channels.
+
+use super::place::{Place, of_states};
+use super::plan::Plan;
+use super::tile::Tile;
+use crate::cube::{exp_scaled, softplus};
+use cubecl::prelude::*;
+
+/// Delta as the recurrence uses it.
+#[cube]
+pub(crate) fn step_sizes<W: Size>(
+    delta: Vector<f32, W>,
+    bias: Vector<f32, W>,
+    #[comptime] plan: Plan,
+) -> Vector<f32, W> {
+    let mut sizes = delta + bias;
+    if comptime![plan.delta_softplus] {
+        #[unroll]
+        for lane in 0..plan.wide {
+            sizes.insert(lane, softplus(sizes.extract(lane), plan.math));
+        }
+    }
+    sizes
+}
+
+/// What a state keeps of itself over a step.
+#[cube]
+pub(crate) fn decay<W: Size>(delta: Vector<f32, W>, rate: Vector<f32, W>, #[comptime] plan: Plan) -> Vector<f32, W> {
+    let mut kept = delta * rate;
+    #[unroll]
+    for lane in 0..plan.wide {
+        kept.insert(lane, exp_scaled(kept.extract(lane), plan.math));
+    }
+    kept
+}
+
+/// `a` of a unit's states, scaled for [`decay`]; those beyond `d_state` are zero and so are their states.
+#[cube]
+pub(crate) fn rates<W: Size>(a: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Array<Vector<f32, W>> {
+    let mut rates = of_states::<W>(a, 0, place, plan);
+    #[unroll]
+    for j in 0..plan.states {
+        rates[j] *= Vector::new(comptime![plan.math.exp_scale()]);
+    }
+    rates
+}
+
+/// What a unit reads of neighbouring tokens of a tile, all of it before the first is used: a compiler that is left to
+/// itself reads each token when it needs it, and waits.
+#[derive(CubeType)]
+pub(crate) struct Held<W: Size, Q: Size> {
+    delta: Array<Vector<f32, W>>,
+    x: Array<Vector<f32, W>>,
+    keep: Array<f32>,
+    b: Array<Vector<f32, Q>>,
+    c: Array<Vector<f32, Q>>,
+}
+
+#[cube]
+impl<W: Size, Q: Size> Held<W, Q> {
+    pub fn new(#[comptime] count: usize, #[comptime] plan: Plan) -> Held<W, Q> {
+        let quads = comptime![count * plan.states / plan.quad];
+        Held::<W, Q> {
+            delta: Array::new(count),
+            x: Array::new(count),
+            keep: Array::new(count),
+            b: Array::new(quads),
+            c: Array::new(quads),
+        }
+    }
+
+    /// Tokens from `first` on; their c too, if outputs are read.
+    pub fn read(
+        &mut self,
+        tile: &Tile<W, Q>,
+        first: usize,
+        #[comptime] count: usize,
+        place: &Place,
+        #[comptime] outputs: bool,
+        #[comptime] plan: Plan,
+    ) {
+        let quads = comptime![plan.states / plan.quad];
+        #[unroll]
+        for i in 0..count {
+            let token = tile.token(first + i, place, plan);
+            self.delta[i] = token.delta;
+            self.x[i] = token.x;
+            self.keep[i] = tile.keep[first + i];
+            #[unroll]
+            for q in 0..quads {
+                self.b[i * quads + q] = tile.b(first + i, q, place, plan);
+                if comptime![outputs] {
+                    self.c[i * quads + q] = tile.c(first + i, q, place, plan);
+                }
+            }
+        }
+    }
+
+    /// The recurrence of a unit's states at the token `i` of them.
+    pub fn advance(
+        &self,
+        h: &mut Array<Vector<f32, W>>,
+        rates: &Array<Vector<f32, W>>,
+        i: usize,
+        #[comptime] resets: bool,
+        #[comptime] plan: Plan,
+    ) {
+        let quads = comptime![plan.states / plan.quad];
+        #[unroll]
+        for q in 0..quads {
+            let b = self.b[i * quads + q];
+            #[unroll]
+            for k in 0..plan.quad {
+                let j = comptime![q * plan.quad + k];
+                let mut kept = decay(self.delta[i], rates[j], plan);
+                if comptime![resets] {
+                    kept *= Vector::new(self.keep[i]);
+                }
+                h[j] = fma(kept, h[j], self.x[i] * Vector::new(b.extract(k)));
+            }
+        }
+    }
+
+    /// What a unit's states add to the outputs of that token.
+    pub fn read_out(&self, h: &Array<Vector<f32, W>>, i: usize, #[comptime] plan: Plan) -> Vector<f32, W> {
+        let quads = comptime![plan.states / plan.quad];
+        let mut sum = Vector::<f32, W>::new(0.0);
+        #[unroll]
+        for q in 0..quads {
+            let c = self.c[i * quads + q];
+            #[unroll]
+            for k in 0..plan.quad {
+                sum = fma(h[comptime![q * plan.quad + k]], Vector::new(c.extract(k)), sum);
+            }
+        }
+        sum
+    }
+}
+
+/// What the units of a channel add up to, of one value for each of `split` tokens: every unit gets the sum of its part's.
+///
+/// In every round a unit hands over the half of its sums that its partner keeps.
+#[cube]
+pub(crate) fn sum_of_parts<W: Size>(
+    values: &mut Array<Vector<f32, W>>,
+    place: &Place,
+    #[comptime] plan: Plan,
+) -> Vector<f32, W> {
+    let rounds = comptime![plan.split.ilog2()];
+    #[unroll]
+    for round in 0..rounds {
+        let half = comptime![plan.split >> (round + 1)];
+        let upper = place.part & half != 0;
+        #[unroll]
+        for i in 0..half {
+            let low = values[i];
+            let high = values[i + half];
+            let given = select(upper, low, high);
+            let kept = select(upper, high, low);
+            values[i] = kept + plane_shuffle_xor(given, comptime![half as u32]);
+        }
+    }
+    values[0]
+}
