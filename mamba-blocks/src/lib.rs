@@ -47,6 +47,8 @@ pub use lm::{
     BeamConfig, BeamOutput, Decoder, Draw, EarlyStopping, Generated, GenerationConfig, LmOptions, LmState, MambaLm,
     MambaLmConfig, Prompts, Sampling,
 };
-pub use mamba::{DtInit, Mamba, MambaConfig, MambaOptions, MambaState};
+pub use mamba::{
+    DtInit, LongContext, LongContextConfig, Mamba, MambaConfig, MambaOptions, MambaState, TokenFilterConfig,
+};
 // What the options of a mixer are made of.
 pub use mamba_core::{Direction, OrderError, ScanOrder};

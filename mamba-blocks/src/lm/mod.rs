@@ -4,6 +4,7 @@ mod beam;
 mod config;
 mod decoder;
 mod generate;
+mod long_context;
 mod prompts;
 mod sampling;
 mod state;

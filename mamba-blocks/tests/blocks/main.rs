@@ -10,6 +10,7 @@ mod golden;
 mod initialisation;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
 mod launches;
+mod long_context;
 mod precision;
 mod prompts;
 mod states;
