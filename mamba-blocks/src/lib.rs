@@ -5,7 +5,7 @@
 //! | [`Mamba`] | Gu & Dao 2023, figure 3 | the Mamba-1 mixer: projections around one selective scan |
 //! | [`MambaBlock`] | Gu & Dao 2023, section 3.4 | the pre-norm residual block around a mixer |
 //! | [`MambaLm`] | Gu & Dao 2023, section 4.2 | embedding, blocks, final norm, tied head; generates text |
-//! | [`optim`] | their published code | which parameters get no weight decay |
+//! | [`optim`] | their published code | which parameters get no weight decay; data parallelism |
 //!
 //! [`MambaLm::from_pretrained`] loads published checkpoints.
 //!
@@ -42,10 +42,10 @@ mod projection;
 
 pub use block::{MambaBlock, MambaBlockConfig};
 pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems};
-pub use error::{ConfigError, GenerationError, StateError};
+pub use error::{ConfigError, GenerationError, PackError, StateError};
 pub use lm::{
     BeamConfig, BeamOutput, Decoder, Draw, EarlyStopping, Generated, GenerationConfig, LmOptions, LmState, MambaLm,
-    MambaLmConfig, Prompts, Sampling,
+    MambaLmConfig, Packed, Prompts, Sampling,
 };
 pub use mamba::{
     DtInit, LongContext, LongContextConfig, Mamba, MambaConfig, MambaOptions, MambaState, TokenFilterConfig,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use clap::{ArgMatches, Args};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -156,17 +156,35 @@ impl Run {
 
     /// One optimizer step; returns the loss of its batch.
     fn step(&mut self, step: usize, lr: f64) -> Result<f32, Error> {
-        let Settings { seed, batch, length, clip, .. } = self.config.settings;
+        let Settings { seed, batch, length, clip, accumulate, .. } = self.config.settings;
         let (inputs, targets) = self.corpus.batch(seed, step, [batch, length], &self.device);
-        let loss = cross_entropy(self.model.forward(inputs), targets);
-        let value = loss.clone().into_scalar::<f32>();
+        let (mut sum, mut value) = (GradientsAccumulator::new(), 0.0);
+        for part in 0..accumulate {
+            let rows = batch / accumulate;
+            let rows_of = |tokens: &Tensor<2, Int>| tokens.clone().narrow(0, part * rows, rows);
+            let (loss, grads) = self.gradients(rows_of(&inputs), rows_of(&targets));
+            value += loss.into_scalar::<f32>();
+            sum.accumulate(&self.model, grads);
+        }
         if !value.is_finite() {
             return Err(Error::Diverged { step, loss: value });
         }
-        let mut grads = GradientsParams::from_grads(loss.backward(), &self.model);
+        let mut grads = sum.grads();
         clip_norm(&self.model, &mut grads, clip);
         self.model = self.optimizer.step(lr, self.model.clone(), grads);
         Ok(value)
+    }
+
+    /// The share of one part in the loss of its batch, and the gradients of this share.
+    fn gradients(&self, inputs: Tensor<2, Int>, targets: Tensor<2, Int>) -> (Tensor<1>, GradientsParams) {
+        let Settings { accumulate, checkpointing, .. } = self.config.settings;
+        let share = |logits: Tensor<3>| cross_entropy(logits, targets).div_scalar(accumulate as f64);
+        if checkpointing {
+            return self.model.gradients_by_block(inputs, None, share);
+        }
+        let loss = share(self.model.forward(inputs));
+        let grads = loss.backward();
+        (loss, GradientsParams::from_grads(grads, &self.model))
     }
 
     fn validate(&self) -> f64 {
@@ -222,4 +240,33 @@ fn listen_for_interrupt() -> Result<Arc<AtomicBool>, Error> {
         }
     })?;
     Ok(flag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::tests::settings;
+
+    /// The losses of the first steps.
+    fn losses(change: impl FnOnce(&mut Settings)) -> Vec<f32> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings =
+            Settings { d_model: 16, n_layer: 2, d_state: 4, batch: 4, length: 24, steps: 3, warmup: 0, ..settings() };
+        change(&mut settings);
+        let args = TrainArgs { settings, data: None, out: folder.path().join("run"), resume: false, overwrite: false };
+        let mut run = Run::start(args, Device::default().autodiff()).unwrap();
+        (1..=3).map(|step| run.step(step, 1e-2).unwrap()).collect()
+    }
+
+    #[test]
+    fn parts_and_recomputed_blocks_train_the_same() {
+        let expected = losses(|_| {});
+        for (accumulate, checkpointing) in [(2, false), (4, false), (1, true), (2, true)] {
+            let found = losses(|settings| (settings.accumulate, settings.checkpointing) = (accumulate, checkpointing));
+            for (found, expected) in found.iter().zip(&expected) {
+                let difference = (found - expected).abs();
+                assert!(difference < 1e-4, "{accumulate} {checkpointing}: {found}, expected {expected}");
+            }
+        }
+    }
 }

@@ -85,7 +85,8 @@ fn a_bound_state_stays_within_its_bound() {
     let tokens = random_tokens([2, 150], 30, &device);
     let longest = |model: &MambaLm| {
         let (_, state) = model.prefill(tokens.clone());
-        let norms = state.layers.into_iter().map(|layer| layer.ssm.square().sum_dim(2).sqrt().max().into_scalar::<f32>());
+        let norms =
+            state.layers.into_iter().map(|layer| layer.ssm.square().sum_dim(2).sqrt().max().into_scalar::<f32>());
         norms.fold(0.0, f32::max)
     };
     assert!(longest(&plain) > 0.1, "{}", longest(&plain));

@@ -14,6 +14,7 @@ mod long_context;
 mod precision;
 mod prompts;
 mod states;
+mod training;
 mod transformers;
 mod weight_decay;
 
