@@ -1,5 +1,6 @@
 //! Text as tokens: those of a `tokenizer.json`, or bytes.
 
+use std::panic;
 use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
@@ -33,7 +34,7 @@ impl Tokens {
             };
         };
         let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
-        let tokenizer = Tokenizer::from_bytes(&bytes).map_err(|error| wrong(&path, error))?;
+        let tokenizer = parse(&bytes).map_err(|reason| wrong(&path, reason))?;
         let tokens = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
         match tokens <= vocab_size {
             true => Ok(Self::File { path, tokenizer: Box::new(tokenizer) }),
@@ -80,6 +81,18 @@ impl Tokens {
                 Ok(stream.step(token).map_err(|error| wrong(path, error))?.unwrap_or_default().into_bytes())
             }
         }
+    }
+}
+
+/// The library panics over some files (tokenizers 0.23.2, a `type` that is no text); that is an error like any other.
+fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let parsed = panic::catch_unwind(|| Tokenizer::from_bytes(bytes));
+    panic::set_hook(hook);
+    match parsed {
+        Ok(parsed) => parsed.map_err(|error| error.to_string()),
+        Err(_) => Err("it is no description of a tokenizer".to_string()),
     }
 }
 

@@ -175,7 +175,7 @@ mod tests {
         let a = Tensor::<2>::from_floats([[-8.0, -0.1], [-8.0, -4.0]], &device);
         let thresholds = |length| {
             let config = TokenFilterConfig::new(length).with_global_decay(0.1);
-            config.thresholds(delta.clone(), a.clone()).into_data().to_vec::<f32>().unwrap()
+            config.thresholds(delta.clone(), a.clone()).into_data().try_to_vec::<f32>().unwrap()
         };
         assert_eq!(thresholds(4), [0.0, 0.0]);
         // 4 + 3 of 10 are within 4 / 5, and 4 within 4 / 8; not even that within 4 / 100.

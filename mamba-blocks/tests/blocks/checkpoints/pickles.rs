@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
 use zip::write::SimpleFileOptions;
-use zip::{ZipArchive, ZipWriter};
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 /// Names and bytes. They run commands where a pickle is executed, lie about lengths, or use what PyTorch never does.
 pub const HOSTILE: &[(&str, &[u8])] = &[
@@ -59,14 +59,16 @@ pub fn with_pickle(archive: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8>
     let mut from = ZipArchive::new(Cursor::new(archive)).unwrap();
     let mut to = ZipWriter::new(Cursor::new(Vec::new()));
     let mut change = Some(change);
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     for index in 0..from.len() {
         let mut entry = from.by_index(index).unwrap();
+        let name = entry.name().unwrap().into_owned();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).unwrap();
-        if entry.name().ends_with("/data.pkl") {
+        if name.ends_with("/data.pkl") {
             change.take().expect("there is one pickle")(&mut bytes);
         }
-        to.start_file(entry.name(), SimpleFileOptions::default()).unwrap();
+        to.start_file(name, stored).unwrap();
         to.write_all(&bytes).unwrap();
     }
     to.finish().unwrap().into_inner()
