@@ -156,6 +156,24 @@ pub enum GenerationError {
     },
 }
 
+/// Why documents were not packed into rows.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum PackError {
+    /// There is nothing to pack.
+    #[error("there are no documents, expected at least one")]
+    NoDocuments,
+    /// A document does not fit a row, or is none.
+    #[error("document {document} has {length} tokens, expected 1 to {row_length} as a row has")]
+    Length {
+        /// The document.
+        document: usize,
+        /// Its tokens.
+        length: usize,
+        /// Tokens of a row.
+        row_length: usize,
+    },
+}
+
 /// Why a state could not be saved or loaded.
 #[derive(Debug, Error)]
 pub enum StateError {

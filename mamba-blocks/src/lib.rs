@@ -6,7 +6,7 @@
 //! | [`MambaBlock`] | Gu & Dao 2023, section 3.4 | the pre-norm residual block around a mixer |
 //! | [`MambaLm`] | Gu & Dao 2023, section 4.2 | embedding, blocks, final norm, tied head; generates text |
 //! | [`LoraConfig`] | Hu et al. 2021 | adapters of low rank beside the projections |
-//! | [`optim`] | their published code | which parameters get no weight decay |
+//! | [`optim`] | their published code | which parameters get no weight decay; data parallelism |
 //!
 //! [`MambaLm::from_pretrained`] loads published checkpoints.
 //!
@@ -46,12 +46,14 @@ pub use block::{MambaBlock, MambaBlockConfig};
 pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems};
 #[cfg(feature = "hub")]
 pub use checkpoint::{HubError, fetch_from_hub, is_hub_name};
-pub use error::{ConfigError, GenerationError, StateError};
+pub use error::{ConfigError, GenerationError, PackError, StateError};
 pub use lm::{
     BeamConfig, BeamOutput, Decoder, Draw, EarlyStopping, Generated, GenerationConfig, LmOptions, LmState, MambaLm,
-    MambaLmConfig, Prompts, Sampling,
+    MambaLmConfig, Packed, Prompts, Sampling,
 };
 pub use lora::{LoraConfig, LoraError, LoraTarget, lora_parameters};
-pub use mamba::{DtInit, Mamba, MambaConfig, MambaOptions, MambaState};
+pub use mamba::{
+    DtInit, LongContext, LongContextConfig, Mamba, MambaConfig, MambaOptions, MambaState, TokenFilterConfig,
+};
 // What the options of a mixer are made of.
 pub use mamba_core::{Direction, OrderError, ScanOrder};

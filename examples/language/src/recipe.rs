@@ -16,6 +16,14 @@ pub struct Recipe {
     /// Sequences in a batch
     #[arg(long, default_value_t = 8, help_heading = "Training")]
     pub batch: usize,
+    /// Parts of a batch that are computed one after another, for less memory; their gradients are added up
+    #[arg(long, default_value_t = 1, help_heading = "Training")]
+    #[serde(default = "one")]
+    pub accumulate: usize,
+    /// Keep no activations but the input of every block, and compute each again going back: less memory, more time
+    #[arg(long, help_heading = "Training")]
+    #[serde(default)]
+    pub checkpointing: bool,
     /// Tokens in a sequence
     #[arg(long, default_value_t = 128, help_heading = "Training")]
     pub length: usize,
@@ -45,12 +53,19 @@ pub struct Recipe {
     pub seed: u64,
 }
 
+/// What runs have that were stored before there was a choice.
+fn one() -> usize {
+    1
+}
+
 impl Recipe {
     /// Refuses values that no run can have.
     pub fn validate(&self) -> Result<(), Error> {
         check("length", self.length, self.length > 0, "at least 1")?;
         let most = MOST_TOKENS / self.length;
         check("batch", self.batch, (1..=most).contains(&self.batch), format_args!("1 to {most} for this --length"))?;
+        let divides = self.accumulate > 0 && self.batch.is_multiple_of(self.accumulate);
+        check("accumulate", self.accumulate, divides, format_args!("a divisor of --batch {}", self.batch))?;
         check("steps", self.steps, self.steps > 0, "at least 1")?;
         check("every", self.every, self.every > 0, "at least 1")?;
         check("warmup", self.warmup, self.warmup < self.steps, format_args!("less than --steps {}", self.steps))?;

@@ -89,6 +89,8 @@ pub mod tests {
             ("batch", with(Recipe { batch: 1 << 40, ..recipe() })),
             ("batch", with(Recipe { length: usize::MAX, ..recipe() })),
             ("length", with(Recipe { length: 0, ..recipe() })),
+            ("accumulate", with(Recipe { accumulate: 0, ..recipe() })),
+            ("accumulate", with(Recipe { accumulate: 3, ..recipe() })),
             ("every", with(Recipe { every: 0, ..recipe() })),
             ("warmup", with(Recipe { warmup: 9, steps: 9, ..recipe() })),
             ("lr", with(Recipe { lr: f64::NAN, ..recipe() })),

@@ -1,5 +1,6 @@
 //! Text as tokens: those of a `tokenizer.json`, or bytes.
 
+use std::panic;
 use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
@@ -34,7 +35,7 @@ impl Tokens {
             };
         };
         let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
-        let tokenizer = Tokenizer::from_bytes(&bytes).map_err(|error| wrong(&path, error))?;
+        let tokenizer = parse(&bytes).map_err(|reason| wrong(&path, reason))?;
         let tokens = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
         match tokens <= vocab_size {
             true => Ok(Self::File { path, tokenizer: Box::new(tokenizer) }),
@@ -110,6 +111,18 @@ pub fn encode_with_spans(path: &Path, tokenizer: &Tokenizer, text: &str) -> Resu
     Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
 }
 
+/// The library panics over some files (tokenizers 0.23.2, a `type` that is no text); that is an error like any other.
+fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let parsed = panic::catch_unwind(|| Tokenizer::from_bytes(bytes));
+    panic::set_hook(hook);
+    match parsed {
+        Ok(parsed) => parsed.map_err(|error| error.to_string()),
+        Err(_) => Err("it is no description of a tokenizer".to_string()),
+    }
+}
+
 /// A model with more tokens than bytes may write one that is none.
 fn byte(token: u32) -> Vec<u8> {
     match u8::try_from(token) {
@@ -172,5 +185,70 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let absent = folder.path().join("absent");
         assert!(matches!(Tokens::open(Some(&absent), folder.path(), 256), Err(Error::Read { .. })));
+    }
+
+    /// Random damage, for `MAMBA_FUZZ_SECONDS` if that is set: an error or a tokenizer that works, never a panic.
+    #[test]
+    fn a_damaged_tokenizer_is_an_error_or_works() {
+        use rand::rngs::StdRng;
+        use rand::{RngExt, SeedableRng};
+        use std::time::{Duration, Instant};
+
+        const PIECES: [&str; 16] = [
+            "null",
+            "-1",
+            "1e999",
+            "4294967295",
+            "[]",
+            "{}",
+            "\"a b\"",
+            "\"\"",
+            "\"Unigram\"",
+            "\"WordLevel\"",
+            "\"WordPiece\"",
+            "\"Precompiled\"",
+            "\"Sequence\"",
+            "\"Metaspace\"",
+            "true",
+            "\"ab\": 5, \"ab\": 6,",
+        ];
+        let seconds = std::env::var("MAMBA_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+        let (start, limit) = (Instant::now(), Duration::from_secs(seconds.unwrap_or(0)));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (mut case, mut working) = (0, 0);
+        while case < 500 || start.elapsed() < limit {
+            let mut rng = StdRng::seed_from_u64(case);
+            let mut file = BYTE_LEVEL.as_bytes().to_vec();
+            for _ in 0..rng.random_range(1..4) {
+                let (at, bytes) = (rng.random_range(0..file.len()), rng.random_range(0..12_usize));
+                let end = file.len().min(at + bytes);
+                match rng.random_range(0..4) {
+                    0 => file[at] ^= 1 << rng.random_range(0..8),
+                    1 => drop(file.drain(at..end)),
+                    2 => drop(file.splice(at..at, file[at..end].to_vec())),
+                    _ => {
+                        // In place of a value, so that what comes out is JSON more often.
+                        let Some(from) = file[at..].iter().position(|byte| *byte == b':') else { continue };
+                        let from = at + from + 1;
+                        let to = file[from..].iter().position(|byte| b",}]".contains(byte));
+                        let piece = PIECES[rng.random_range(0..PIECES.len())];
+                        file.splice(from..to.map_or(from, |to| from + to), piece.bytes());
+                    }
+                }
+            }
+            std::fs::write(&path, &file).unwrap();
+            match Tokens::open(None, folder.path(), 300) {
+                Ok(tokens) => {
+                    working += 1;
+                    let ids = tokens.encode("ab abé \u{10ffff}").and_then(|ids| tokens.decode(&ids));
+                    let _ = ids.and_then(|_| tokens.decode(&[0, 6, 7, 299, u32::MAX]));
+                }
+                Err(error) => assert!(error.to_string().contains(path.to_str().unwrap()), "case {case}: {error}"),
+            }
+            case += 1;
+        }
+        println!("{working} of {case} work");
+        assert!(working > 0);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use mamba_blocks::MambaLm;
 use mamba_blocks::optim::adamw;
@@ -84,17 +84,34 @@ impl<T: Copy + Into<u32>> Trainer<T> {
 
     /// One optimizer step; returns the loss of its batch.
     fn step(&mut self, step: usize, lr: f64) -> Result<f32, Error> {
-        let Recipe { seed, batch, length, clip, .. } = self.recipe;
+        let Recipe { seed, batch, length, clip, accumulate, .. } = self.recipe;
         let (inputs, targets) = self.corpus.batch(seed, step, [batch, length], &self.device);
-        let loss = cross_entropy(self.model.forward(inputs), targets);
-        let value = loss.clone().into_scalar::<f32>();
+        let (mut sum, mut value) = (GradientsAccumulator::new(), 0.0);
+        let rows = batch / accumulate;
+        for (inputs, targets) in inputs.split(rows, 0).into_iter().zip(targets.split(rows, 0)) {
+            let (loss, grads) = self.gradients(inputs, targets);
+            value += loss.into_scalar::<f32>();
+            sum.accumulate(&self.model, grads);
+        }
         if !value.is_finite() {
             return Err(Error::Diverged { step, loss: value });
         }
-        let mut grads = GradientsParams::from_grads(loss.backward(), &self.model);
+        let mut grads = sum.grads();
         clip_norm(&self.model, &mut grads, clip);
         self.model = self.optimizer.step(lr, self.model.clone(), grads);
         Ok(value)
+    }
+
+    /// The share of one part in the loss of its batch, and the gradients of this share.
+    fn gradients(&self, inputs: Tensor<2, Int>, targets: Tensor<2, Int>) -> (Tensor<1>, GradientsParams) {
+        let Recipe { accumulate, checkpointing, .. } = self.recipe;
+        let share = |logits: Tensor<3>| cross_entropy(logits, targets).div_scalar(accumulate as f64);
+        if checkpointing {
+            return self.model.gradients_by_block(inputs, None, share);
+        }
+        let loss = share(self.model.forward(inputs));
+        let grads = loss.backward();
+        (loss, GradientsParams::from_grads(grads, &self.model))
     }
 
     /// Mean negative log-likelihood of the validation part, in nats per token.

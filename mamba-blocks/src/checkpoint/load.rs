@@ -66,6 +66,7 @@ impl Loader<'_> {
             d: self.parameter(&format!("{at}.D"), DType::F32)?,
             out_proj: self.linear(&format!("{at}.out_proj"), config.bias)?,
             inner_norm_epsilon: config.inner_norm_epsilon,
+            long_context: None,
         })
     }
 

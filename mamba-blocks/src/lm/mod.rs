@@ -4,7 +4,10 @@ mod beam;
 mod config;
 mod decoder;
 mod generate;
+mod long_context;
+mod packed;
 mod prompts;
+mod recompute;
 mod sampling;
 mod state;
 
@@ -12,6 +15,7 @@ pub use beam::{BeamConfig, BeamOutput, EarlyStopping};
 pub use config::MambaLmConfig;
 pub use decoder::Decoder;
 pub use generate::{Generated, GenerationConfig};
+pub use packed::Packed;
 pub use prompts::Prompts;
 pub use sampling::{Draw, Sampling};
 pub use state::LmState;

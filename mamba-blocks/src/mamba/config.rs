@@ -142,6 +142,7 @@ impl MambaConfig {
             d: Param::from_tensor(Tensor::ones([d_inner], (device, DType::F32))),
             out_proj: linear(d_inner, self.d_model, self.bias, device),
             inner_norm_epsilon: self.inner_norm_epsilon,
+            long_context: None,
         })
     }
 

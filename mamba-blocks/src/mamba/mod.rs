@@ -1,8 +1,10 @@
 //! The Mamba-1 mixer (Gu & Dao 2023, figure 3 and algorithm 2).
 
 mod config;
+mod long_context;
 
 pub use config::{DtInit, MambaConfig};
+pub use long_context::{LongContext, LongContextConfig, TokenFilterConfig};
 
 use crate::precision::at_least_f32;
 use crate::projection::project;
@@ -35,6 +37,8 @@ pub struct Mamba {
     pub out_proj: Linear,
     /// What the RMS norms of dt, b and c add to the mean square; none if there are no such norms.
     pub inner_norm_epsilon: Option<f64>,
+    /// What it does otherwise for long inputs.
+    pub long_context: Option<LongContext>,
 }
 
 /// What a [`Mamba`] mixer remembers of the tokens that it has seen.
@@ -105,6 +109,17 @@ impl MambaOptions {
     }
 }
 
+/// What the scan of a [`Mamba`] mixer gets of the tokens.
+struct ScanInputs {
+    x: Tensor<3>,
+    z: Tensor<3>,
+    /// Before its bias and softplus.
+    delta: Tensor<3>,
+    b: Tensor<4>,
+    c: Tensor<4>,
+    conv_state: Tensor<3>,
+}
+
 impl Mamba {
     /// Mixes `[batch, length, d_model]` into the same shape; a token sees itself and those before it.
     ///
@@ -142,11 +157,28 @@ impl Mamba {
     /// # Panics
     /// As [`forward`](Self::forward), or if an option does not fit the input.
     pub fn forward_with(&self, input: Tensor<3>, options: MambaOptions) -> (Tensor<3>, MambaState) {
+        let (conv, mut scan) = options.split();
+        let ScanInputs { x, z, mut delta, mut b, c, conv_state } = self.scan_inputs(input, conv);
+        let mut a = at_least_f32(self.a_log.val()).exp().neg();
+        if let Some(long) = &self.long_context {
+            (delta, a, b) = (long.filtered(self, delta), long.rates(a), long.inserted(b));
+            if let Some(norm) = long.max_state_norm {
+                scan = scan.with_max_state_norm(norm);
+            }
+        }
+        if let Some(bias) = &self.dt_proj.bias {
+            scan = scan.with_delta_bias(bias.val());
+        }
+        let scan = selective_scan(x, delta, a, b, c, scan.with_delta_softplus(true).with_d(self.d.val()).with_z(z));
+
+        (project(&self.out_proj, scan.y), MambaState { conv: conv_state, ssm: scan.final_state })
+    }
+
+    /// All that comes before the scan.
+    fn scan_inputs(&self, input: Tensor<3>, mut conv: CausalConv1dOptions) -> ScanInputs {
         self.check(&input);
         let [_, d_state] = self.a_log.dims();
         let [dt_rank, _] = self.dt_proj.weight.dims();
-        let (mut conv, mut scan) = options.split();
-
         let (x, z) = self.project_in(input);
 
         conv = conv.with_silu(true);
@@ -162,16 +194,15 @@ impl Mamba {
         let b_c = dt_b_c.unsqueeze_dim::<4>(2);
         let b = self.inner_norm(b_c.clone().narrow(3, dt_rank, d_state));
         let c = self.inner_norm(b_c.narrow(3, dt_rank + d_state, d_state));
-        let a = at_least_f32(self.a_log.val()).exp().neg();
-
         // The bias of dt_proj is added inside the scan, in f32.
         let delta = linear(dt, self.dt_proj.weight.val(), None);
-        if let Some(bias) = &self.dt_proj.bias {
-            scan = scan.with_delta_bias(bias.val());
-        }
-        let scan = selective_scan(x, delta, a, b, c, scan.with_delta_softplus(true).with_d(self.d.val()).with_z(z));
+        ScanInputs { x, z, delta, b, c, conv_state: conv.final_state }
+    }
 
-        (project(&self.out_proj, scan.y), MambaState { conv: conv.final_state, ssm: scan.final_state })
+    /// The token filter's thresholds from samples, `[samples, L, d_model]`.
+    pub(crate) fn token_filter(&self, config: &TokenFilterConfig, samples: Tensor<3>) -> Tensor<1> {
+        let ScanInputs { delta, .. } = self.scan_inputs(samples, CausalConv1dOptions::new());
+        config.thresholds(self.time_steps(delta), at_least_f32(self.a_log.val()).exp().neg())
     }
 
     /// The halves `x` and `z` of `in_proj`, `[batch, length, d_inner]` each.

@@ -10,10 +10,12 @@ mod golden;
 mod initialisation;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
 mod launches;
+mod long_context;
 mod lora;
 mod precision;
 mod prompts;
 mod states;
+mod training;
 mod transformers;
 mod weight_decay;
 

@@ -37,6 +37,7 @@ pub struct SelectiveScanOptions {
     reset: Option<Tensor<3, Bool>>,
     order: Option<ScanOrder>,
     direction: Direction,
+    max_state_norm: Option<f64>,
 }
 
 impl SelectiveScanOptions {
@@ -98,6 +99,21 @@ impl SelectiveScanOptions {
         self.direction = direction;
         self
     }
+
+    /// The largest norm that the state of a channel may have after a token, a positive number: what is larger is scaled
+    /// down to it before `y` is read (state normalisation; Chen et al. 2024, "Stuffed Mamba", arXiv:2410.07145v1, section
+    /// 4):
+    ///
+    /// ```text
+    /// h_t <- h_t min(1, max_state_norm / |h_t|)
+    /// ```
+    ///
+    /// The recurrence is no longer linear, so that no kernel runs it: every device goes through [`reference`], token by
+    /// token.
+    pub fn with_max_state_norm(mut self, max_state_norm: f64) -> Self {
+        self.max_state_norm = Some(max_state_norm);
+        self
+    }
 }
 
 /// What [`selective_scan()`] returns. Gradients flow through both tensors.
@@ -151,13 +167,13 @@ pub fn selective_scan(
 ) -> SelectiveScanOutput {
     check(&u, &delta, &a, &b, &c, &options);
     let device = u.device();
-    if u.dtype() == DType::F64 || !has_kernels(&device) {
+    if u.dtype() == DType::F64 || !has_kernels(&device) || options.max_state_norm.is_some() {
         return reference::selective_scan(u, delta, a, b, c, options);
     }
 
     let [batch, length, d_inner] = delta.dims();
     let [_, d_state] = a.dims();
-    let SelectiveScanOptions { d, z, delta_bias, delta_softplus, initial_state, reset, order, direction } = options;
+    let SelectiveScanOptions { d, z, delta_bias, delta_softplus, initial_state, reset, order, direction, .. } = options;
     let steps = steps_table(order.as_ref(), reset.as_ref());
     let f32 = DType::F32;
     let per_channel = |x: Option<Tensor<1>>| match x {
@@ -251,6 +267,9 @@ fn check(
     }
     if let Some(order) = &options.order {
         shape("order", &order.dims(), &[n_orders, length]);
+    }
+    if let Some(norm) = options.max_state_norm {
+        assert!(norm > 0.0, "selective_scan: `max_state_norm` is {norm}, expected a positive number");
     }
     let mut same_dtype = vec![("delta", delta.dtype()), ("b", b.dtype()), ("c", c.dtype())];
     same_dtype.extend(options.z.as_ref().map(|z| ("z", z.dtype())));

@@ -22,7 +22,17 @@ pub fn selective_scan(
     let [batch, length, d_inner] = delta.dims();
     let [_, d_state] = a.dims();
     let [_, _, n_groups, _] = b.dims();
-    let SelectiveScanOptions { d, z, delta_bias, delta_softplus, initial_state, reset, order, direction } = options;
+    let SelectiveScanOptions {
+        d,
+        z,
+        delta_bias,
+        delta_softplus,
+        initial_state,
+        reset,
+        order,
+        direction,
+        max_state_norm,
+    } = options;
 
     let n_orders = order.as_ref().map_or(1, |order| order.dims()[0]);
     let u = match u.dims()[2] == d_inner {
@@ -79,6 +89,9 @@ pub fn selective_scan(
             let delta_t = delta_k.clone().narrow(1, t, 1).swap_dims(1, 2);
             let u_t = u_k.clone().narrow(1, t, 1).swap_dims(1, 2);
             h = (delta_t.clone() * a_k.clone()).exp() * h + delta_t * u_t * of_channels(&b_k, t);
+            if let Some(norm) = max_state_norm {
+                h = within(h, norm);
+            }
             y.push((h.clone() * of_channels(&c_k, t)).sum_dim(2).swap_dims(1, 2));
         }
         ys.push(visit.back(Tensor::cat(y, 1)));
@@ -94,6 +107,13 @@ pub fn selective_scan(
         y = y * sigmoid(z.clone()) * z;
     }
     SelectiveScanOutput { y: y.cast(dtype), final_state: Tensor::cat(states, 1) }
+}
+
+/// `h`, `[batch, channels, d_state]`, with the states of no channel longer than `norm`; shorter ones stay as they are.
+fn within(h: Tensor<3>, norm: f64) -> Tensor<3> {
+    // The root of no less than 1: its gradient is finite where all states are zero.
+    let times = h.clone().square().sum_dim(2).div_scalar(norm * norm).clamp_min(1.0).sqrt();
+    h / times
 }
 
 /// The logistic function in the type of `x`: Burn's own takes f64 through f32 on most devices (burn-backend 0.22.1).

@@ -22,3 +22,4 @@ mod misuse;
 mod oracle;
 mod random;
 mod references;
+mod state_norm;

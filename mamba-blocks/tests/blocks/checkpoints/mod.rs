@@ -4,6 +4,7 @@ mod bad;
 mod memory;
 mod mutations;
 mod parity;
+mod pickles;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mamba_blocks::MambaLm;

@@ -1,8 +1,12 @@
-//! Which parameters get no weight decay.
+//! Which parameters get no weight decay, and gradients from several devices.
 //!
 //! Decay pulls a weight towards zero, which is wrong for those whose zero means nothing: `a_log` (the decay rates), `d`
 //! (the skip), every bias (that of `dt_proj` is a time step) and the weights of norms. The original implementation
 //! excludes them, and so does [`adamw`].
+
+mod parallel;
+
+pub use parallel::data_parallel;
 
 use burn::module::ParamGroup;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
