@@ -41,7 +41,7 @@ mod precision;
 mod projection;
 
 pub use block::{MambaBlock, MambaBlockConfig};
-pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems};
+pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems, open_pytorch};
 pub use error::{ConfigError, GenerationError, StateError};
 pub use lm::{
     BeamConfig, BeamOutput, Decoder, Draw, EarlyStopping, Generated, GenerationConfig, LmOptions, LmState, MambaLm,

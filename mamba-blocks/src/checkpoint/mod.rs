@@ -16,6 +16,7 @@ mod save;
 mod weights;
 
 pub use error::{CheckpointError, TensorProblem, TensorProblems};
+pub use pytorch::open_pytorch;
 
 use crate::lm::{MambaLm, MambaLmConfig};
 use burn::tensor::{DType, Device};
