@@ -3,9 +3,36 @@
 //! | module | source | what it is |
 //! |---|---|---|
 //! | [`order`] | see there | the orders in which a scan visits an image, as tables that the operators read |
+//! | [`Vim`] | Zhu et al. 2024 | Vision Mamba: patches through bidirectional mixers |
+//! | [`optim`] | their published code | which parameters get no weight decay |
 //!
-//! The models follow; see the changelog.
+//! [`VimConfig::load`] reads published weights.
+//!
+//! Images are `[batch, channels, height, width]`, as Burn's convolutions take them; inside, channels are last.
+//!
+//! ```
+//! use burn::tensor::{Device, Distribution, Tensor};
+//! use mamba_vision::VimConfig;
+//!
+//! let device = Device::default();
+//! let vim = VimConfig::new(16).with_depth(2).with_image_size([32, 48]).with_num_classes(10).init(&device);
+//! let images = Tensor::<4>::random([1, 3, 32, 48], Distribution::Default, &device);
+//! assert_eq!(vim.forward(images).dims(), [1, 10]);
+//! ```
 
+mod branch;
+mod checkpoint;
+mod config;
+mod drop_path;
+mod init;
+pub mod optim;
 pub mod order;
+mod precision;
+mod projection;
+mod vim;
 
+pub use branch::Branch;
+pub use checkpoint::WeightsError;
+pub use drop_path::DropPath;
 pub use order::{Axis, Grid, Order, OrderError, Path, ScanPaths, scan_paths, serialise};
+pub use vim::{BiMamba, BiMambaConfig, BiMambaType, ClassToken, Vim, VimBlock, VimConfig};

@@ -1,7 +1,9 @@
 //! Behaviour of the orders and the vision models, on the device that `MAMBA_TEST_DEVICE` names.
 
+mod fixture;
 mod ordered_scan;
 mod orders;
+mod vim;
 
 use burn::tensor::{Device, Distribution, Tensor};
 
