@@ -4,9 +4,10 @@
 //! |---|---|---|
 //! | [`order`] | see there | the orders in which a scan visits an image, as tables that the operators read |
 //! | [`Vim`] | Zhu et al. 2024 | Vision Mamba: patches through bidirectional mixers |
+//! | [`VMamba`] | Liu et al. 2024 | stages of blocks that scan the image in four directions |
 //! | [`optim`] | their published code | which parameters get no weight decay |
 //!
-//! [`VimConfig::load`] reads published weights.
+//! [`VimConfig::load`] and [`VMambaConfig::load`] read published weights.
 //!
 //! Images are `[batch, channels, height, width]`, as Burn's convolutions take them; inside, channels are last.
 //!
@@ -30,9 +31,14 @@ pub mod order;
 mod precision;
 mod projection;
 mod vim;
+mod vmamba;
 
 pub use branch::Branch;
 pub use checkpoint::WeightsError;
 pub use drop_path::DropPath;
 pub use order::{Axis, Grid, Order, OrderError, Path, ScanPaths, scan_paths, serialise};
 pub use vim::{BiMamba, BiMambaConfig, BiMambaType, ClassToken, Vim, VimBlock, VimConfig};
+pub use vmamba::{
+    Classifier, ConvDownsample, Downsample, DownsampleType, Mlp, PatchEmbed, PatchEmbedType, PatchMerging, Ss2d,
+    Ss2dConfig, VMamba, VMambaConfig, VssBlock, VssStage,
+};

@@ -4,6 +4,7 @@ mod fixture;
 mod ordered_scan;
 mod orders;
 mod vim;
+mod vmamba;
 
 use burn::tensor::{Device, Distribution, Tensor};
 
