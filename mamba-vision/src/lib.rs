@@ -5,9 +5,10 @@
 //! | [`order`] | see there | the orders in which a scan visits an image, as tables that the operators read |
 //! | [`Vim`] | Zhu et al. 2024 | Vision Mamba: patches through bidirectional mixers |
 //! | [`VMamba`] | Liu et al. 2024 | stages of blocks that scan the image in four directions |
+//! | [`MambaSr`] | Aybar 2024, after Guo et al. 2024 | super-resolution of satellite images |
 //! | [`optim`] | their published code | which parameters get no weight decay |
 //!
-//! [`VimConfig::load`] and [`VMambaConfig::load`] read published weights.
+//! [`VimConfig::load`], [`VMambaConfig::load`] and [`MambaSrConfig::load`] read published weights.
 //!
 //! Images are `[batch, channels, height, width]`, as Burn's convolutions take them; inside, channels are last.
 //!
@@ -26,6 +27,7 @@ mod checkpoint;
 mod config;
 mod drop_path;
 mod init;
+mod mamba_sr;
 pub mod optim;
 pub mod order;
 mod precision;
@@ -36,6 +38,7 @@ mod vmamba;
 pub use branch::Branch;
 pub use checkpoint::WeightsError;
 pub use drop_path::DropPath;
+pub use mamba_sr::{Attention, MambaSr, MambaSrConfig, SrBlock, SrGroup};
 pub use order::{Axis, Grid, Order, OrderError, Path, ScanPaths, scan_paths, serialise};
 pub use vim::{BiMamba, BiMambaConfig, BiMambaType, ClassToken, Vim, VimBlock, VimConfig};
 pub use vmamba::{

@@ -1,10 +1,12 @@
 //! Behaviour of the orders and the vision models, on the device that `MAMBA_TEST_DEVICE` names.
 
 mod fixture;
+mod mamba_sr;
 mod ordered_scan;
 mod orders;
 mod vim;
 mod vmamba;
+mod weight_decay;
 
 use burn::tensor::{Device, Distribution, Tensor};
 
