@@ -6,6 +6,7 @@
 //! | [`Vim`] | Zhu et al. 2024 | Vision Mamba: patches through bidirectional mixers |
 //! | [`VMamba`] | Liu et al. 2024 | stages of blocks that scan the image in four directions |
 //! | [`MambaSr`] | Aybar 2024, after Guo et al. 2024 | super-resolution of satellite images |
+//! | [`data`] | LeCun et al. 1998; Xiao et al. 2017 | labelled images, and how they are read and varied |
 //! | [`optim`] | their published code | which parameters get no weight decay |
 //!
 //! [`VimConfig::load`], [`VMambaConfig::load`] and [`MambaSrConfig::load`] read published weights.
@@ -25,6 +26,7 @@
 mod branch;
 mod checkpoint;
 mod config;
+pub mod data;
 mod drop_path;
 mod init;
 mod mamba_sr;

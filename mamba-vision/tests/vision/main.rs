@@ -1,5 +1,6 @@
 //! Behaviour of the orders and the vision models, on the device that `MAMBA_TEST_DEVICE` names.
 
+mod data;
 mod fixture;
 mod mamba_sr;
 mod ordered_scan;
