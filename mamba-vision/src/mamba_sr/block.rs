@@ -52,7 +52,7 @@ impl SrBlock {
     }
 }
 
-/// Blocks and a convolution beside the stream (RSSG of MambaIR, Guo et al. 2024, figure 2).
+/// Blocks and a convolution beside the stream (the residual state space group of MambaIR, Guo et al. 2024).
 #[derive(Module, Debug)]
 pub struct SrGroup {
     /// The blocks, first to last.

@@ -30,7 +30,6 @@ pub(super) fn window(grid: Grid, size: usize) -> Path {
 pub(super) fn atrous(grid: Grid, step: usize) -> Path {
     let mut steps = Vec::with_capacity(grid.length());
     let mut starts = Vec::new();
-    // Sub-grids that have no place in a smaller image are left out, but they count.
     for left in 0..step.min(grid.width) {
         for top in 0..step.min(grid.height) {
             starts.push(steps.len());

@@ -6,11 +6,11 @@
 //!
 //! | order | source |
 //! |---|---|
-//! | [`Order::row`], [`Order::column`], [`Order::CROSS`] | VMamba, Liu et al. 2024, section 4.2 |
-//! | [`Order::window`] | LocalMamba, Huang et al. 2024, section 4.1 |
-//! | [`Order::atrous`] | EfficientVMamba, Pei et al. 2024, section 4.1 |
-//! | [`Order::stride`] | SR-Mamba of MambaMIL, Yang et al. 2024, section 2.3 |
-//! | [`Order::traverse`], [`Order::TRAVERSES`], [`serialise`] | Point Cloud Mamba, Zhang et al. 2024, section 3.2 |
+//! | [`Order::row`], [`Order::column`], [`Order::CROSS`] | VMamba, Liu et al. 2024 |
+//! | [`Order::window`] | LocalMamba, Huang et al. 2024 |
+//! | [`Order::atrous`] | EfficientVMamba, Pei et al. 2024 |
+//! | [`Order::stride`] | SR-Mamba of MambaMIL, Yang et al. 2024 |
+//! | [`Order::traverse`], [`Order::TRAVERSES`], [`serialise`] | Point Cloud Mamba, Zhang et al. 2024 |
 //! | [`Order::snake`], [`Order::hilbert`], [`Order::z_order`] | the curves of these names |
 //! | [`Path::shuffled`] | Stochastic Layer-Wise Shuffle, Huang et al. 2024 |
 

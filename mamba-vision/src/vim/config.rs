@@ -88,12 +88,12 @@ impl VimConfig {
         Self::new(768)
     }
 
-    /// Rows and columns of patches.
+    /// Rows and columns of patches. For a configuration that is valid.
     pub fn patches(&self) -> [usize; 2] {
         self.image_size.map(|size| (size - self.patch_size) / self.stride + 1)
     }
 
-    /// Patches, and the class token.
+    /// Patches, and the class token. For a configuration that is valid.
     pub fn num_tokens(&self) -> usize {
         self.patches().iter().product::<usize>() + usize::from(self.class_token != ClassToken::Absent)
     }

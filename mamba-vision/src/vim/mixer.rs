@@ -66,7 +66,7 @@ impl BiMambaConfig {
     }
 }
 
-/// The bidirectional mixer of Vision Mamba (Zhu et al. 2024, algorithm 1): one projection in and one out, and between
+/// The bidirectional mixer of Vision Mamba (Zhu et al. 2024): one projection in and one out, and between
 /// them a scan from the first token and one from the last. Made by [`BiMambaConfig`].
 #[derive(Module, Debug)]
 pub struct BiMamba {

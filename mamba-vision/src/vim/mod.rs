@@ -1,4 +1,4 @@
-//! Vision Mamba (Zhu et al. 2024, figure 2): patches as tokens through bidirectional mixers.
+//! Vision Mamba (Zhu et al. 2024): patches as tokens through bidirectional mixers.
 
 mod config;
 mod mixer;

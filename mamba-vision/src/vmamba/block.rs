@@ -9,7 +9,7 @@ use burn::nn::{LayerNorm, Linear};
 use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 
-/// Norm and [`Ss2d`], then norm and [`Mlp`], each beside the residual stream (Liu et al. 2024, figure 3).
+/// Norm and [`Ss2d`], then norm and [`Mlp`], each beside the residual stream (Liu et al. 2024).
 #[derive(Module, Debug)]
 pub struct VssBlock {
     /// Norm before the scan.

@@ -1,4 +1,4 @@
-//! VMamba (Liu et al. 2024, figure 3): stages of blocks that scan the image in four directions.
+//! VMamba (Liu et al. 2024): stages of blocks that scan the image in four directions.
 
 mod block;
 mod config;

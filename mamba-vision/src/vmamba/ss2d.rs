@@ -101,7 +101,7 @@ fn parameter<const D: usize>(values: Tensor<D>) -> Param<Tensor<D>> {
     Param::from_tensor(values.detach())
 }
 
-/// VMamba's SS2D (Liu et al. 2024, section 4.2 and figure 2): a depthwise convolution, four selective scans across the
+/// VMamba's SS2D (Liu et al. 2024): a depthwise convolution, four selective scans across the
 /// image, and their sum. Made by [`Ss2dConfig`].
 ///
 /// Every direction `k` of [`Order::CROSS`] has a selection of its own. All read the same image in place, in one launch.
