@@ -43,7 +43,7 @@ mod precision;
 mod projection;
 
 pub use block::{MambaBlock, MambaBlockConfig};
-pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems};
+pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems, open_pytorch};
 #[cfg(feature = "hub")]
 pub use checkpoint::{HubError, fetch_from_hub, is_hub_name};
 pub use error::{ConfigError, GenerationError, PackError, StateError};

@@ -21,6 +21,7 @@ mod weights;
 pub use error::{CheckpointError, TensorProblem, TensorProblems};
 #[cfg(feature = "hub")]
 pub use hub::{HubError, fetch_from_hub, is_hub_name};
+pub use pytorch::open_pytorch;
 
 use crate::lm::{MambaLm, MambaLmConfig};
 use burn::tensor::{DType, Device};

@@ -9,13 +9,21 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use zip::{CompressionMethod, ZipArchive};
 
-/// The tensors of a file.
-pub(super) fn open(path: &Path) -> Result<Vec<(String, Stored)>, CheckpointError> {
+/// Opens a PyTorch file of any kind. Nothing in it is executed, and it takes no more memory than the file has bytes.
+///
+/// # Errors
+/// [`CheckpointError::Read`] and [`CheckpointError::Damaged`].
+pub fn open_pytorch(path: &Path) -> Result<PytorchReader, CheckpointError> {
     refuse_compressed(path)?;
-    let reader = PytorchReader::new(path).map_err(|error| match error {
+    PytorchReader::new(path).map_err(|error| match error {
         PytorchError::Io(source) if source.raw_os_error().is_some() => CheckpointError::read(path)(source),
         error => CheckpointError::damaged(path, error),
-    })?;
+    })
+}
+
+/// The tensors of a file.
+pub(super) fn open(path: &Path) -> Result<Vec<(String, Stored)>, CheckpointError> {
+    let reader = open_pytorch(path)?;
     let stored = |tensor: pytorch_reader::Tensor| Stored {
         path: path.to_path_buf(),
         shape: tensor.shape().to_vec(),
