@@ -137,7 +137,8 @@ impl Plan {
             && self.split <= plane
             && self.tile.is_multiple_of(self.split);
         let wide = if few { 1 } else { self.wide };
-        let held = if few { self.tile.min(8) } else { 1 };
+        // As many as the registers hold.
+        let held = if few { self.tile.min((32 / self.states).max(1)) } else { 1 };
         fits.then(|| Self { in_plane: true, channels: plane / self.split * wide, wide, held, ..self })
     }
 
