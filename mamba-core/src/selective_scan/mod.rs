@@ -108,8 +108,8 @@ impl SelectiveScanOptions {
     /// h_t <- h_t min(1, max_state_norm / |h_t|)
     /// ```
     ///
-    /// The recurrence is no longer linear, so that no kernel runs it: every device goes through [`reference`], token by
-    /// token.
+    /// The recurrence is no longer linear, so that no kernel runs it: every device goes through
+    /// [`mod@reference`], token by token.
     pub fn with_max_state_norm(mut self, max_state_norm: f64) -> Self {
         self.max_state_norm = Some(max_state_norm);
         self
