@@ -89,9 +89,10 @@ fn a_bound_state_stays_within_its_bound() {
             state.layers.into_iter().map(|layer| layer.ssm.square().sum_dim(2).sqrt().max().into_scalar::<f32>());
         norms.fold(0.0, f32::max)
     };
-    assert!(longest(&plain) > 0.03, "{}", longest(&plain));
-    let bound = plain.with_long_context(&LongContextConfig::new().with_max_state_norm(Some(0.02))).unwrap();
-    assert!(longest(&bound) <= 0.02 * 1.00001, "{}", longest(&bound));
+    let most = f64::from(longest(&plain)) / 2.0;
+    let bound = plain.with_long_context(&LongContextConfig::new().with_max_state_norm(Some(most))).unwrap();
+    let longest = f64::from(longest(&bound));
+    assert!(longest <= most * 1.00001, "{longest}, expected at most {most}");
 }
 
 /// The mixer for one row, with its recurrence token by token in f64; what is not above its channel's threshold is left
