@@ -7,9 +7,9 @@
 //! h_t = exp(forget delta'_t a) h_(t-1) + insert delta'_t u_t b_t, then h_t <- h_t min(1, max_state_norm / |h_t|)
 //! ```
 //!
-//! - `forget` and `insert`, and `max_state_norm`, are mitigations of state collapse: "forget more and remember less" and
-//!   "state normalisation" of Chen et al. 2024, "Stuffed Mamba" (arXiv:2410.07145v1, section 4). There they serve Mamba-2,
-//!   whose state has one matrix for each head; here a head is a channel.
+//! - `forget` and `insert`, and `max_state_norm`, are two of the three mitigations of state collapse, "forget more and
+//!   remember less" and "state normalisation", of Chen et al. 2024, "Stuffed Mamba" (arXiv:2410.07145v1). There they
+//!   serve Mamba-2, whose state has one matrix for each head; here a head is a channel.
 //! - The token filter is LongMamba's (Ye et al. 2025, arXiv:2504.16053, section 4): where a channel is *global*, a token
 //!   whose `delta'_t` is not above the channel's threshold gets `delta'_t = 0`. It neither decays the state nor enters it.
 //!

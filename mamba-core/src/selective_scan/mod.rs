@@ -101,8 +101,7 @@ impl SelectiveScanOptions {
     }
 
     /// The largest norm that the state of a channel may have after a token, a positive number: what is larger is scaled
-    /// down to it before `y` is read (state normalisation; Chen et al. 2024, "Stuffed Mamba", arXiv:2410.07145v1, section
-    /// 4):
+    /// down to it before `y` is read (state normalisation; Chen et al. 2024, "Stuffed Mamba", arXiv:2410.07145v1):
     ///
     /// ```text
     /// h_t <- h_t min(1, max_state_norm / |h_t|)
