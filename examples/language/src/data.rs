@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::error::Error;
-use crate::files::fingerprint;
+use crate::fingerprint::fingerprint;
 use crate::tokens::Tokens;
 
 /// One class for each byte value.

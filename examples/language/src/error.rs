@@ -2,13 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use examples_common::device::DeviceError;
+use examples_common::files::FileError;
+use examples_common::plot::PlotError;
+
 /// An error that ends the program with exit code 2 and this text on one line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("cannot write {path}: {source}")]
-    Write { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    NoDevice(#[from] DeviceError),
     #[error("the text {path} is empty")]
     EmptyText { path: PathBuf },
     #[error("the text {path} is too short: {part} has {found} {unit}, at least {needed} are needed")]
@@ -23,12 +27,6 @@ pub enum Error {
     ModelTooLarge { parameters: u128, most: u128 },
     #[error("the model cannot write: {0}")]
     Generation(#[from] mamba_blocks::GenerationError),
-    #[error("unknown device `{name}`; this build has {available}")]
-    UnknownDevice { name: String, available: String },
-    #[error("device `{name}` is not compiled in; this build has {available} (build with `--features {name}`)")]
-    DeviceNotCompiled { name: String, available: String },
-    #[error("device `{name}` does not start: {reason}")]
-    DeviceStart { name: String, reason: String },
     #[error("no checkpoint in {path}")]
     NoCheckpoint { path: PathBuf },
     #[error("{path} is not a checkpoint of this program: {reason}")]
@@ -80,8 +78,8 @@ pub enum Error {
     Diverged { step: usize, loss: f32 },
     #[error("no learning-rate schedule: {0}")]
     Schedule(String),
-    #[error("cannot draw the loss curve: {0}")]
-    Plot(String),
+    #[error(transparent)]
+    Plot(#[from] PlotError),
     #[error("cannot listen for Ctrl-C: {0}")]
     Interrupt(#[from] ctrlc::Error),
 }
@@ -89,13 +87,13 @@ pub enum Error {
 impl Error {
     /// An input file or folder that cannot be read.
     pub fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_path_buf();
-        |source| Self::Read { path, source }
+        let error = FileError::read(path);
+        |source| Self::File(error(source))
     }
 
     /// An output file or folder that cannot be written.
     pub fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_path_buf();
-        |source| Self::Write { path, source }
+        let error = FileError::write(path);
+        |source| Self::File(error(source))
     }
 }

@@ -12,10 +12,10 @@ use crate::checkpoint::Checkpoint;
 use crate::data::Corpus;
 use crate::error::Error;
 use crate::pretrained::{Opened, Trained};
-use crate::progress;
 use crate::recipe::check;
 use crate::text::each_token;
 use crate::tokens::Tokens;
+use examples_common::progress;
 
 /// Tokens that go through the model at once.
 pub const WINDOW: usize = 2048;

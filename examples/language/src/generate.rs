@@ -11,9 +11,9 @@ use mamba_blocks::{BeamConfig, Draw, Generated, GenerationConfig, LmState, Mamba
 
 use crate::error::Error;
 use crate::pretrained::{Opened, Trained};
-use crate::progress;
 use crate::recipe::check;
 use crate::tokens::Tokens;
+use examples_common::progress;
 
 /// Continues a prompt with a model of a run, or a published one.
 #[derive(Args)]

@@ -8,8 +8,8 @@ use clap::Args;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::error::Error;
-use crate::files::{publish, write_synced};
 use crate::pretrained::Pretrained;
+use examples_common::files::{publish, write_synced};
 
 /// How many of the likeliest tokens are shown.
 const SHOWN: usize = 10;
@@ -75,7 +75,8 @@ fn write(path: &Path, logits: &[f32], shape: [usize; 2]) -> Result<(), Error> {
     publish(path, |scratch| {
         let view = TensorView::new(Dtype::F32, shape.to_vec(), &bytes).map_err(std::io::Error::other)?;
         write_synced(scratch, &safetensors::serialize([("logits", view)], None).map_err(std::io::Error::other)?)
-    })
+    })?;
+    Ok(())
 }
 
 #[cfg(test)]

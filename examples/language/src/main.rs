@@ -6,11 +6,10 @@ mod checkpoint;
 mod clip;
 mod convert;
 mod data;
-mod device;
 mod error;
 mod eval;
-mod files;
 mod finetune;
+mod fingerprint;
 mod generate;
 mod history;
 mod info;
@@ -18,7 +17,6 @@ mod logits;
 mod memory;
 mod plot;
 mod pretrained;
-mod progress;
 mod recipe;
 mod schedule;
 mod settings;
@@ -29,14 +27,13 @@ mod trainer;
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use examples_common::cli::{refuse, refuse_arguments};
+use examples_common::device;
 
 use error::Error;
 use trainer::Outcome;
 
-/// Exit code for everything that is wrong with what the user gave.
-const BAD_INPUT: u8 = 2;
 /// Exit code after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
 
@@ -67,11 +64,7 @@ fn main() -> ExitCode {
     let parsed = Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
-        Err(help) if !help.use_stderr() || help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            help.exit()
-        }
-        // Of clap's message, the first paragraph says what is wrong; help tells the rest.
-        Err(error) => return refuse(error.to_string().split("\n\n").next().unwrap_or_default()),
+        Err(error) => return refuse_arguments(&error),
     };
     match run(cli, &matches) {
         Ok(Outcome::Finished) => ExitCode::SUCCESS,
@@ -94,10 +87,4 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<Outcome, Error> {
         Command::Convert(args) => convert::convert(&args, &device)?,
     }
     Ok(Outcome::Finished)
-}
-
-/// One line on stderr.
-fn refuse(message: &str) -> ExitCode {
-    eprintln!("{}", message.split_whitespace().collect::<Vec<_>>().join(" "));
-    ExitCode::from(BAD_INPUT)
 }

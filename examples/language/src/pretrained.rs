@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
-use crate::progress;
 use crate::tokens::Tokens;
+use examples_common::progress;
 
 #[derive(Args)]
 pub struct Pretrained {

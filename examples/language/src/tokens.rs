@@ -1,13 +1,13 @@
 //! Text as tokens: those of a `tokenizer.json`, or bytes.
 
-use std::panic;
 use std::path::{Path, PathBuf};
 
+use examples_common::files::{publish, write_synced};
+use examples_common::panics::caught;
 use tokenizers::Tokenizer;
 
 use crate::data::VOCABULARY;
 use crate::error::Error;
-use crate::files::{publish, write_synced};
 
 /// The file of a checkpoint's folder that holds its tokenizer.
 const FILE: &str = "tokenizer.json";
@@ -74,7 +74,7 @@ impl Tokens {
     pub fn copy_to(&self, folder: &Path) -> Result<(), Error> {
         let Self::File { path, .. } = self else { return Ok(()) };
         let (bytes, to) = (std::fs::read(path).map_err(Error::read(path))?, folder.join(FILE));
-        publish(&to, |scratch| write_synced(scratch, &bytes))
+        Ok(publish(&to, |scratch| write_synced(scratch, &bytes))?)
     }
 
     /// The text of a few tokens.
@@ -113,11 +113,7 @@ pub fn encode_with_spans(path: &Path, tokenizer: &Tokenizer, text: &str) -> Resu
 
 /// The library panics over some files (tokenizers 0.23.2, a `type` that is no text); that is an error like any other.
 fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
-    let parsed = panic::catch_unwind(|| Tokenizer::from_bytes(bytes));
-    panic::set_hook(hook);
-    match parsed {
+    match caught(|| Tokenizer::from_bytes(bytes)) {
         Ok(parsed) => parsed.map_err(|error| error.to_string()),
         Err(_) => Err("it is no description of a tokenizer".to_string()),
     }
@@ -138,6 +134,7 @@ fn wrong(path: &Path, error: impl ToString) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use examples_common::files::FileError;
 
     /// Words of bytes; `é` is two of them.
     const BYTE_LEVEL: &str = r#"{
@@ -184,7 +181,7 @@ mod tests {
         assert!(matches!(tokens("{}", 256), Err(Error::Tokenizer { .. })));
         let folder = tempfile::tempdir().unwrap();
         let absent = folder.path().join("absent");
-        assert!(matches!(Tokens::open(Some(&absent), folder.path(), 256), Err(Error::Read { .. })));
+        assert!(matches!(Tokens::open(Some(&absent), folder.path(), 256), Err(Error::File(FileError::Read { .. }))));
     }
 
     /// Random damage, for `MAMBA_FUZZ_SECONDS` if that is set: an error or a tokenizer that works, never a panic.

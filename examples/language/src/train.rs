@@ -11,11 +11,11 @@ use crate::checkpoint::{self, Checkpoint, Config};
 use crate::data::{Corpus, shipped_text};
 use crate::error::Error;
 use crate::eval::in_bits;
-use crate::files::{publish, remove_scratch, write_synced};
 use crate::generate::sample;
 use crate::history::Record;
 use crate::settings::Settings;
 use crate::trainer::{Outcome, Trainer, listen_for_interrupt, optimizer};
+use examples_common::files::{publish, remove_scratch, write_synced};
 
 /// Trains a model and prints a sample of what it writes.
 #[derive(Args)]

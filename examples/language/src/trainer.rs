@@ -15,12 +15,12 @@ use crate::clip::clip_norm;
 use crate::data::Corpus;
 use crate::error::Error;
 use crate::eval::{WINDOW, cross_entropy, nats_per_token};
-use crate::files::{publish, write_synced};
 use crate::history::{Record, to_lines};
 use crate::plot::loss_curve;
-use crate::progress;
 use crate::recipe::Recipe;
 use crate::schedule::schedule;
+use examples_common::files::{publish, write_synced};
+use examples_common::progress;
 
 /// How a training ended.
 #[derive(Debug, PartialEq)]
@@ -125,7 +125,8 @@ impl<T: Copy + Into<u32>> Trainer<T> {
     pub fn show(&self, folder: &Path) -> Result<(), Error> {
         let curve = loss_curve(&self.history)?;
         publish(&folder.join("loss.svg"), |path| write_synced(path, curve.as_bytes()))?;
-        publish(&folder.join("history.jsonl"), |path| write_synced(path, to_lines(&self.history)?.as_bytes()))
+        publish(&folder.join("history.jsonl"), |path| write_synced(path, to_lines(&self.history)?.as_bytes()))?;
+        Ok(())
     }
 }
 

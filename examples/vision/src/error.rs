@@ -2,11 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use examples_common::device::DeviceError;
+use examples_common::files::FileError;
+use examples_common::plot::PlotError;
+
 /// An error that ends the program with exit code 2 and this text on one line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot write {path}: {source}")]
-    Write { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    NoDevice(#[from] DeviceError),
     #[error(transparent)]
     Data(#[from] mamba_vision::data::DataError),
     #[error("the images of {path} have the dimensions {found:?}, expected {expected:?} as those to train on")]
@@ -17,20 +23,14 @@ pub enum Error {
     Order(#[from] mamba_vision::OrderError),
     #[error("--{flag} {given}: expected {expected}")]
     Flag { flag: &'static str, given: String, expected: &'static str },
-    #[error("unknown device `{name}`; this build has {available}")]
-    UnknownDevice { name: String, available: String },
-    #[error("device `{name}` is not compiled in; this build has {available} (build with `--features {name}`)")]
-    DeviceNotCompiled { name: String, available: String },
-    #[error("device `{name}` does not start: {reason}")]
-    DeviceStart { name: String, reason: String },
     #[error("{path} already holds a run: add --overwrite to replace it")]
     RunExists { path: PathBuf },
     #[error("training diverged at step {step} (loss {loss}): lower --lr")]
     Diverged { step: usize, loss: f32 },
     #[error("no learning-rate schedule: {0}")]
     Schedule(String),
-    #[error("cannot draw the curves: {0}")]
-    Plot(String),
+    #[error(transparent)]
+    Plot(#[from] PlotError),
     #[error("the model cannot be stored in {path}: {reason}")]
     Store { path: PathBuf, reason: String },
 }
@@ -38,7 +38,7 @@ pub enum Error {
 impl Error {
     /// An output file or folder that cannot be written.
     pub fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_path_buf();
-        |source| Self::Write { path, source }
+        let error = FileError::write(path);
+        |source| Self::File(error(source))
     }
 }

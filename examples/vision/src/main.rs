@@ -1,6 +1,5 @@
 //! Vision models with selective scans: trained on small images (`train`), and the paths of their scans (`orders`).
 
-mod device;
 mod error;
 mod evaluate;
 mod model;
@@ -11,13 +10,11 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use examples_common::cli::{refuse, refuse_arguments};
+use examples_common::device;
 
 use error::Error;
-
-/// Exit code for everything that is wrong with what the user gave.
-const BAD_INPUT: u8 = 2;
 
 /// Vision models with selective scans.
 #[derive(Parser)]
@@ -39,11 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(help) if !help.use_stderr() || help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            help.exit()
-        }
-        // Of clap's message, the first paragraph says what is wrong; help tells the rest.
-        Err(error) => return refuse(error.to_string().split("\n\n").next().unwrap_or_default()),
+        Err(error) => return refuse_arguments(&error),
     };
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,10 +49,4 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Train(args) => train::train(&args, &device::open(&cli.device)?),
         Command::Orders(args) => orders::orders(&args),
     }
-}
-
-/// One line on stderr.
-fn refuse(message: &str) -> ExitCode {
-    eprintln!("{}", message.split_whitespace().collect::<Vec<_>>().join(" "));
-    ExitCode::from(BAD_INPUT)
 }

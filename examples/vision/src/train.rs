@@ -14,7 +14,8 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use examples_common::files::{publish, write_synced};
+use examples_common::progress;
 use mamba_vision::data::{LabelledImages, Variation};
 use mamba_vision::optim::adamw;
 use rand::SeedableRng;
@@ -108,6 +109,8 @@ struct Run {
     rng: StdRng,
     steps: usize,
     history: Vec<Record>,
+    /// On the test images, after the last epoch.
+    confusion: Confusion,
     started: Instant,
 }
 
@@ -123,6 +126,7 @@ impl Run {
             rng: StdRng::seed_from_u64(settings.seed),
             steps: 0,
             history: Vec::new(),
+            confusion: Confusion(Vec::new()),
             started: Instant::now(),
             settings,
             data,
@@ -135,7 +139,7 @@ impl Run {
     fn epoch(&mut self, epoch: usize) -> Result<(), Error> {
         let mut order: Vec<_> = (0..self.data.len()).collect();
         order.shuffle(&mut self.rng);
-        let bar = progress_bar(order.len().div_ceil(self.settings.batch));
+        let bar = progress::steps(order.len().div_ceil(self.settings.batch), 0);
         let mut sum = 0.0;
         for indices in order.chunks(self.settings.batch) {
             let loss = self.step(indices)?;
@@ -144,7 +148,8 @@ impl Run {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        let (loss, accuracy) = (sum / order.len() as f32, self.confusion().accuracy());
+        self.confusion = self.measure();
+        let (loss, accuracy) = (sum / order.len() as f32, self.confusion.accuracy());
         let seconds = self.started.elapsed().as_secs_f64();
         println!("epoch {epoch}: training loss {loss:.4}, test accuracy {:.2} %, {seconds:.0} s", 100.0 * accuracy);
         self.history.push(Record { epoch, loss, accuracy, seconds });
@@ -168,28 +173,24 @@ impl Run {
         Ok(value)
     }
 
-    fn confusion(&self) -> Confusion {
+    /// How often the model is right on the test images.
+    fn measure(&self) -> Confusion {
         let prepare = |images| normalized(images, self.statistics);
         Confusion::of(&self.model.valid(), &self.test, prepare, &self.device.clone().inner())
     }
 
     /// Writes what the run gave into `folder`.
     fn store(&self, folder: &Path) -> Result<(), Error> {
-        let write = |name: &str, content: String| {
-            let path = folder.join(name);
-            fs::write(&path, content).map_err(Error::write(&path))
-        };
+        let write = |name: &str, bytes: &[u8]| publish(&folder.join(name), |path| write_synced(path, bytes));
         let path = folder.join("model.bpk");
         let record = self.model.valid().into_record().into_bytes();
-        let bytes = record.map_err(|error| Error::Store { path: path.clone(), reason: error.to_string() })?;
-        fs::write(&path, &*bytes).map_err(Error::write(&path))?;
-        let confusion = self.confusion();
-        write("confusion.svg", confusion.svg())?;
-        write("curves.svg", curves(&self.history)?)?;
-        write("settings.json", json(&self.settings, &path)?)?;
-        let lines = self.history.iter().map(|record| Ok(json(record, &path)? + "\n")).collect::<Result<_, Error>>()?;
-        write(HISTORY, lines)?;
-        println!("test accuracy {:.2} %; run stored in {}", 100.0 * confusion.accuracy(), folder.display());
+        write("model.bpk", &record.map_err(|error| Error::Store { path: path.clone(), reason: error.to_string() })?)?;
+        write("confusion.svg", self.confusion.svg().as_bytes())?;
+        write("curves.svg", curves(&self.history)?.as_bytes())?;
+        write("settings.json", json(&self.settings, &path)?.as_bytes())?;
+        let lines: Result<String, Error> = self.history.iter().map(|record| Ok(json(record, &path)? + "\n")).collect();
+        write(HISTORY, lines?.as_bytes())?;
+        println!("test accuracy {:.2} %; run stored in {}", 100.0 * self.confusion.accuracy(), folder.display());
         Ok(())
     }
 }
@@ -211,12 +212,4 @@ fn schedule(settings: &Settings, steps_of_epoch: usize) -> Result<ModuleLrSchedu
     let fall = CosineAnnealingLrSchedulerConfig::new(lr, (steps_of_epoch * (settings.epochs - 1)).max(1));
     let phases = vec![LrSchedulerConfig::Linear(rise), LrSchedulerConfig::Cosine(fall)];
     SequentialLrSchedulerConfig::new(phases, vec![steps_of_epoch]).init().map_err(Error::Schedule)
-}
-
-fn progress_bar(steps: usize) -> ProgressBar {
-    let bar = ProgressBar::new(steps as u64);
-    match ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::files::{fingerprint, publish, write_synced};
+use crate::fingerprint::fingerprint;
 use crate::history::{self, Record};
+use examples_common::files::{publish, write_synced};
 
 pub const CONFIG: &str = "config.json";
 pub const MODEL: &str = "model.bpk";

@@ -15,11 +15,12 @@ use super::tuning::Tuning;
 use crate::checkpoint::folder::{self, Folder, MODEL};
 use crate::data::{Corpus, shipped_text};
 use crate::error::Error;
-use crate::files::{FINGERPRINT, fingerprint_from, remove_scratch};
+use crate::fingerprint::{FINGERPRINT, fingerprint_from};
 use crate::pretrained::{Opened, Source};
 use crate::recipe::conflict;
 use crate::tokens::Tokens;
 use crate::trainer::{Trainer, optimizer};
+use examples_common::files::remove_scratch;
 
 const FORMAT: &str = "mamba fine-tuning";
 /// The factors of the adapters, in a checkpoint.

@@ -2,15 +2,51 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+/// A file or folder that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// An input.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An output.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    /// An input that cannot be read.
+    pub fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        |source| Self::Read { path, source }
+    }
+
+    /// An output that cannot be written.
+    pub fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        |source| Self::Write { path, source }
+    }
+}
 
 /// Scratch folders start with this; what a killed run left of them is removed by the next.
 const SCRATCH: &str = ".scratch-";
 
 /// Puts what `build` makes (a file or a folder) at `path` in one step: built in a scratch sibling, then renamed.
-pub fn publish(path: &Path, build: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
+///
+/// # Errors
+/// If it cannot be built or put there; what was there stays.
+pub fn publish(path: &Path, build: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), FileError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let attempt = || {
         let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent)?;
@@ -18,10 +54,13 @@ pub fn publish(path: &Path, build: impl FnOnce(&Path) -> io::Result<()>) -> Resu
         build(&built)?;
         fs::rename(&built, path)
     };
-    attempt().map_err(Error::write(path))
+    attempt().map_err(FileError::write(path))
 }
 
 /// Writes a file and waits until it is on the disk.
+///
+/// # Errors
+/// Of the file system.
 pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
@@ -29,39 +68,22 @@ pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Removes the scratch folders of a run that was killed while it wrote.
-pub fn remove_scratch(folder: &Path) -> Result<(), Error> {
-    for entry in fs::read_dir(folder).map_err(Error::read(folder))? {
-        let path = entry.map_err(Error::read(folder))?.path();
+///
+/// # Errors
+/// If the folder cannot be read or a scratch folder not be removed.
+pub fn remove_scratch(folder: &Path) -> Result<(), FileError> {
+    for entry in fs::read_dir(folder).map_err(FileError::read(folder))? {
+        let path = entry.map_err(FileError::read(folder))?.path();
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SCRATCH)) {
-            fs::remove_dir_all(&path).map_err(Error::write(&path))?;
+            fs::remove_dir_all(&path).map_err(FileError::write(&path))?;
         }
     }
     Ok(())
 }
 
-/// FNV-1a (Fowler, Noll, Vo): tells a damaged or exchanged file from the one that was written.
-pub fn fingerprint(bytes: &[u8]) -> u64 {
-    fingerprint_from(FINGERPRINT, bytes)
-}
-
-/// The fingerprint of nothing.
-pub const FINGERPRINT: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// Goes on from the fingerprint of what comes before.
-pub fn fingerprint_from(before: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(before, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fingerprint_is_fnv1a() {
-        assert_eq!(fingerprint(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fingerprint(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(fingerprint(b"foobar"), 0x8594_4171_f739_67e8);
-    }
 
     #[test]
     fn publishing_replaces_a_file_and_leaves_nothing_else() {
@@ -82,7 +104,7 @@ mod tests {
             fs::write(scratch, b"half")?;
             Err(io::Error::other("disk full"))
         });
-        assert!(matches!(result, Err(Error::Write { .. })));
+        assert!(matches!(result, Err(FileError::Write { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -2,7 +2,36 @@
 
 use burn::tensor::{Device, Tensor};
 
-use crate::error::Error;
+use crate::panics::caught;
+
+/// Why there is no device of a name.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// No backend has the name.
+    #[error("unknown device `{name}`; this build has {available}")]
+    Unknown {
+        /// As given.
+        name: String,
+        /// Those of the build.
+        available: String,
+    },
+    /// The build leaves its backend out.
+    #[error("device `{name}` is not compiled in; this build has {available} (build with `--features {name}`)")]
+    NotCompiled {
+        /// As given.
+        name: String,
+        /// Those of the build.
+        available: String,
+    },
+    /// Its driver or adapter is not there.
+    #[error("device `{name}` does not start: {reason}")]
+    Start {
+        /// As given.
+        name: String,
+        /// What the backend says.
+        reason: String,
+    },
+}
 
 /// Every backend that the program can be built with; the names are also those of the Cargo features.
 const KNOWN: [&str; 8] = ["flex", "ndarray", "wgpu", "vulkan", "metal", "webgpu", "cuda", "rocm"];
@@ -38,34 +67,29 @@ pub fn default_name() -> &'static str {
 }
 
 /// Opens the device called `name` and computes one number on it. To be called once, at the start of the program.
-pub fn open(name: &str) -> Result<Device, Error> {
+///
+/// # Errors
+/// If the build has no such device, or it does not start.
+pub fn open(name: &str) -> Result<Device, DeviceError> {
     let compiled = compiled();
     let available = || compiled.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let Some((_, open)) = compiled.iter().find(|(known, _)| *known == name) else {
         let (name, available) = (name.to_string(), available());
         return Err(match KNOWN.contains(&name.as_str()) {
-            true => Error::DeviceNotCompiled { name, available },
-            false => Error::UnknownDevice { name, available },
+            true => DeviceError::NotCompiled { name, available },
+            false => DeviceError::Unknown { name, available },
         });
     };
     // Burn reads the state of an optimizer through its default device, which otherwise is the first one compiled in.
     // SAFETY: no other thread has been started that could read the environment.
     unsafe { std::env::set_var("BURN_DEVICE", name) };
     // Drivers and adapters that are not there are reported by a panic.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let started = std::panic::catch_unwind(|| {
+    let started = caught(|| {
         let device = open();
         Tensor::<1>::ones([1], &device).into_data();
         device
     });
-    std::panic::set_hook(hook);
-    started.map_err(|panic| Error::DeviceStart { name: name.to_string(), reason: first_line(&*panic) })
-}
-
-fn first_line(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    text.and_then(|text| text.lines().next()).unwrap_or("unknown reason").to_string()
+    started.map_err(|reason| DeviceError::Start { name: name.to_string(), reason })
 }
 
 #[cfg(test)]
