@@ -43,20 +43,25 @@ pub enum ConfigError {
     },
 }
 
-/// Checks that sizes are neither zero nor so large that products of them overflow.
-pub(crate) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), ConfigError> {
-    for &(name, value) in sizes {
-        match value {
-            0 => return Err(ConfigError::Zero { name }),
-            1..=MAX_SIZE => {}
-            _ => return Err(ConfigError::TooLarge { name, value, expected: MAX_SIZE }),
-        }
-    }
-    Ok(())
-}
-
 /// Shapes have at most three such factors.
 const MAX_SIZE: usize = 1 << 20;
+
+impl ConfigError {
+    /// Checks that sizes, each with its name, are neither zero nor so large that products of them overflow.
+    ///
+    /// # Errors
+    /// [`Zero`](Self::Zero) or [`TooLarge`](Self::TooLarge), which name the first at fault.
+    pub fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), Self> {
+        for &(name, value) in sizes {
+            match value {
+                0 => return Err(Self::Zero { name }),
+                1..=MAX_SIZE => {}
+                _ => return Err(Self::TooLarge { name, value, expected: MAX_SIZE }),
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Why [`MambaLm::generate`](crate::MambaLm::generate) or [`MambaLm::beam_search`](crate::MambaLm::beam_search) did not
 /// go on.

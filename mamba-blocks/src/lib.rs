@@ -6,6 +6,7 @@
 //! | [`MambaBlock`] | Gu & Dao 2023, section 3.4 | the pre-norm residual block around a mixer |
 //! | [`MambaLm`] | Gu & Dao 2023, section 4.2 | embedding, blocks, final norm, tied head; generates text |
 //! | [`LoraConfig`] | Hu et al. 2021 | adapters of low rank beside the projections |
+//! | [`parts`] | | projections that other mixers are made of as well |
 //! | [`optim`] | their published code | which parameters get no weight decay; data parallelism |
 //!
 //! [`MambaLm::from_pretrained`] loads published checkpoints.
@@ -39,8 +40,7 @@ mod lm;
 mod lora;
 mod mamba;
 pub mod optim;
-mod precision;
-mod projection;
+pub mod parts;
 
 pub use block::{MambaBlock, MambaBlockConfig};
 pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems, open_pytorch};

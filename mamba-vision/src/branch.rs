@@ -1,11 +1,11 @@
 //! One direction of a Mamba mixer: what lies between its projections in and out.
 
-use crate::precision::at_least_f32;
-use crate::projection::project;
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::nn::conv::Conv1d;
 use burn::tensor::Tensor;
+use mamba_blocks::parts::at_least_f32;
+use mamba_blocks::parts::project;
 use mamba_blocks::{Direction, Mamba};
 use mamba_core::{CausalConv1dOptions, SelectiveScanOptions, causal_conv1d, linear, selective_scan};
 

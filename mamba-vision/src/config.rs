@@ -2,21 +2,6 @@
 
 use mamba_blocks::ConfigError;
 
-/// Shapes have at most three such factors.
-const MAX_SIZE: usize = 1 << 20;
-
-/// Checks that sizes are neither zero nor so large that products of them overflow.
-pub(crate) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), ConfigError> {
-    for &(name, value) in sizes {
-        match value {
-            0 => return Err(ConfigError::Zero { name }),
-            1..=MAX_SIZE => {}
-            _ => return Err(ConfigError::TooLarge { name, value, expected: MAX_SIZE }),
-        }
-    }
-    Ok(())
-}
-
 pub(crate) fn check_positive(name: &'static str, value: f64) -> Result<(), ConfigError> {
     match value > 0.0 && value.is_finite() {
         true => Ok(()),

@@ -32,8 +32,6 @@ mod init;
 mod mamba_sr;
 pub mod optim;
 pub mod order;
-mod precision;
-mod projection;
 mod vim;
 mod vmamba;
 

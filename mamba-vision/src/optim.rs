@@ -2,6 +2,7 @@
 
 use burn::module::ParamGroup;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
+use mamba_blocks::optim::adamw_except;
 
 /// The last part of the path of a parameter without weight decay; Burn calls the weight of a norm `gamma`.
 const NO_WEIGHT_DECAY: &str =
@@ -17,7 +18,5 @@ pub fn no_weight_decay() -> ParamGroup {
 ///
 /// One optimizer with one record. It has to be made by this function again before a record is loaded into it.
 pub fn adamw(config: &AdamWConfig) -> ModuleOptimizer {
-    let optimizer = config.init();
-    let clipping = optimizer.grad_clipping().cloned();
-    optimizer.with_group(no_weight_decay(), config.clone().with_weight_decay(0.0).build(), clipping)
+    adamw_except(config, no_weight_decay())
 }

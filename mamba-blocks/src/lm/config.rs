@@ -2,7 +2,7 @@
 
 use super::MambaLm;
 use crate::block::MambaBlockConfig;
-use crate::error::{ConfigError, check_sizes};
+use crate::error::ConfigError;
 use crate::mamba::{DtInit, MambaConfig};
 use burn::config::Config;
 use burn::module::Initializer;
@@ -121,7 +121,7 @@ impl MambaLmConfig {
     /// # Errors
     /// [`ConfigError`], which names the first setting at fault.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        check_sizes(&[
+        ConfigError::check_sizes(&[
             ("vocab_size", self.vocab_size),
             ("n_layer", self.n_layer),
             ("pad_vocab_size_multiple", self.pad_vocab_size_multiple),

@@ -2,7 +2,7 @@
 
 use super::{LmState, MambaLm};
 use crate::mamba::MambaState;
-use crate::precision::at_least_f32;
+use crate::parts::at_least_f32;
 use burn::module::Module;
 use burn::tensor::{Graph, Int, Tensor, capture};
 use mamba_core::records_graphs;

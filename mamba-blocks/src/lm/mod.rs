@@ -22,7 +22,7 @@ pub use state::LmState;
 
 use crate::block::{MambaBlock, norm};
 use crate::mamba::MambaOptions;
-use crate::projection::project;
+use crate::parts::project;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear, RmsNorm};
 use burn::tensor::{Bool, Device, Int, Tensor};

@@ -1,7 +1,7 @@
 //! The sizes and the initialisation of a Mamba-1 mixer.
 
 use super::Mamba;
-use crate::error::{ConfigError, check_sizes};
+use crate::error::ConfigError;
 use burn::config::Config;
 use burn::module::{Initializer, Param};
 use burn::nn::conv::{Conv1d, Conv1dConfig};
@@ -88,7 +88,7 @@ impl MambaConfig {
     /// # Errors
     /// [`ConfigError`], which names the first setting at fault.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        check_sizes(&[
+        ConfigError::check_sizes(&[
             ("d_model", self.d_model),
             ("d_state", self.d_state),
             ("d_conv", self.d_conv),
@@ -96,7 +96,7 @@ impl MambaConfig {
             ("dt_rank", self.dt_rank()),
         ])?;
         if let Some(d_inner) = self.d_inner {
-            check_sizes(&[("d_inner", d_inner)])?;
+            ConfigError::check_sizes(&[("d_inner", d_inner)])?;
         }
         if self.d_conv == 1 {
             return Err(ConfigError::OutOfRange { name: "d_conv", value: 1.0, expected: "at least 2" });

@@ -18,7 +18,7 @@
 
 use super::Mamba;
 use crate::error::ConfigError;
-use crate::precision::at_least_f32;
+use crate::parts::at_least_f32;
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::activation::softplus;

@@ -6,8 +6,7 @@ mod long_context;
 pub use config::{DtInit, MambaConfig};
 pub use long_context::{LongContext, LongContextConfig, TokenFilterConfig};
 
-use crate::precision::at_least_f32;
-use crate::projection::project;
+use crate::parts::{at_least_f32, project, project_in_halves};
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::nn::conv::Conv1d;
@@ -179,7 +178,7 @@ impl Mamba {
         self.check(&input);
         let [_, d_state] = self.a_log.dims();
         let [dt_rank, _] = self.dt_proj.weight.dims();
-        let (x, z) = self.project_in(input);
+        let (x, z) = project_in_halves(&self.in_proj, input);
 
         conv = conv.with_silu(true);
         if let Some(bias) = &self.conv1d.bias {
@@ -203,23 +202,6 @@ impl Mamba {
     pub(crate) fn token_filter(&self, config: &TokenFilterConfig, samples: Tensor<3>) -> Tensor<1> {
         let ScanInputs { delta, .. } = self.scan_inputs(samples, CausalConv1dOptions::new());
         config.thresholds(self.time_steps(delta), at_least_f32(self.a_log.val()).exp().neg())
-    }
-
-    /// The halves `x` and `z` of `in_proj`, `[batch, length, d_inner]` each.
-    fn project_in(&self, input: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
-        let [d_inner, _] = self.a_log.dims();
-        if input.is_autodiff() {
-            // The gradient of a slice is padded to the whole: cheap for the weight, not for every token.
-            let weight = self.in_proj.weight.val();
-            let half = |start| {
-                let bias = self.in_proj.bias.as_ref().map(|bias| bias.val().narrow(0, start, d_inner));
-                linear(input.clone(), weight.clone().narrow(1, start, d_inner), bias)
-            };
-            (half(0), half(d_inner))
-        } else {
-            let xz = project(&self.in_proj, input);
-            (xz.clone().narrow(2, 0, d_inner), xz.narrow(2, d_inner, d_inner))
-        }
     }
 
     /// The RMS norm without weights that FalconMamba puts on dt (before `dt_proj`), b and c.

@@ -41,7 +41,12 @@ pub fn no_weight_decay() -> ParamGroup {
 /// model = optimizer.step(1e-3, model, gradients);
 /// ```
 pub fn adamw(config: &AdamWConfig) -> ModuleOptimizer {
+    adamw_except(config, no_weight_decay())
+}
+
+/// AdamW with the weight decay of `config` for all parameters except those of `group`, as [`adamw`] otherwise.
+pub fn adamw_except(config: &AdamWConfig, group: ParamGroup) -> ModuleOptimizer {
     let optimizer = config.init();
     let clipping = optimizer.grad_clipping().cloned();
-    optimizer.with_group(no_weight_decay(), config.clone().with_weight_decay(0.0).build(), clipping)
+    optimizer.with_group(group, config.clone().with_weight_decay(0.0).build(), clipping)
 }

@@ -2,7 +2,7 @@
 
 use super::MambaSr;
 use super::block::{Attention, SrBlock, SrGroup};
-use crate::config::{check_drop_path, check_sizes};
+use crate::config::check_drop_path;
 use crate::drop_path::{DropPath, rising};
 use crate::vmamba::Ss2dConfig;
 use burn::config::Config;
@@ -62,14 +62,14 @@ impl MambaSrConfig {
     /// # Errors
     /// [`ConfigError`], which names the first setting at fault.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        check_sizes(&[
+        ConfigError::check_sizes(&[
             ("in_channels", self.in_channels),
             ("out_channels", self.out_channels),
             ("upscale", self.upscale),
             ("depths", self.depths.len()),
         ])?;
         for &depth in &self.depths {
-            check_sizes(&[("depths", depth)])?;
+            ConfigError::check_sizes(&[("depths", depth)])?;
         }
         check_drop_path(self.drop_path)?;
         self.scan().validate()

@@ -2,7 +2,7 @@
 
 use super::mixer::{BiMambaConfig, BiMambaType};
 use super::{Vim, VimBlock};
-use crate::config::{check_drop_path, check_positive, check_sizes};
+use crate::config::{check_drop_path, check_positive};
 use crate::drop_path::{DropPath, rising};
 use crate::init;
 use burn::config::Config;
@@ -111,7 +111,7 @@ impl VimConfig {
     /// [`ConfigError`], which names the first setting at fault.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let [height, width] = self.image_size;
-        check_sizes(&[
+        ConfigError::check_sizes(&[
             ("depth", self.depth),
             ("image_size", height),
             ("image_size", width),

@@ -1,11 +1,11 @@
 //! The mixer of Vision Mamba, which reads the tokens from both ends.
 
 use crate::branch::Branch;
-use crate::projection::{project, project_in_halves};
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use mamba_blocks::parts::{project, project_in_halves};
 use mamba_blocks::{ConfigError, Direction, MambaConfig};
 
 /// What the direction from the last token to the first has of its own.

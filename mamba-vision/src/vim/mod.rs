@@ -8,11 +8,11 @@ pub use config::{ClassToken, VimConfig};
 pub use mixer::{BiMamba, BiMambaConfig, BiMambaType};
 
 use crate::drop_path::DropPath;
-use crate::projection::project;
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::Tensor;
+use mamba_blocks::parts::project;
 use mamba_core::{AddRmsNormOutput, add_rms_norm};
 
 /// Vision Mamba. Made by [`VimConfig`].

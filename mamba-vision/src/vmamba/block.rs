@@ -3,11 +3,11 @@
 use super::ss2d::Ss2d;
 use crate::drop_path::DropPath;
 use crate::init;
-use crate::projection::project;
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
+use mamba_blocks::parts::project;
 
 /// Norm and [`Ss2d`], then norm and [`Mlp`], each beside the residual stream (Liu et al. 2024).
 #[derive(Module, Debug)]

@@ -4,7 +4,7 @@ use super::block::{Mlp, VssBlock};
 use super::layers::{Downsample, DownsampleType, PatchEmbed, PatchEmbedType};
 use super::ss2d::Ss2dConfig;
 use super::{Classifier, VMamba, VssStage};
-use crate::config::{check_drop_path, check_sizes};
+use crate::config::check_drop_path;
 use crate::drop_path::{DropPath, rising};
 use crate::init;
 use burn::config::Config;
@@ -123,7 +123,7 @@ impl VMambaConfig {
     /// [`ConfigError`], which names the first setting at fault.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let stages = self.depths.len();
-        check_sizes(&[
+        ConfigError::check_sizes(&[
             ("d_model", self.d_model),
             ("depths", stages),
             ("in_channels", self.in_channels),
@@ -143,7 +143,7 @@ impl VMambaConfig {
         }
         check_drop_path(self.drop_path)?;
         for (stage, &depth) in self.depths.iter().enumerate() {
-            check_sizes(&[("depths", depth), ("d_model", self.d_model_of(stage))])?;
+            ConfigError::check_sizes(&[("depths", depth), ("d_model", self.d_model_of(stage))])?;
             self.scan_of(stage).validate()?;
         }
         Ok(())

@@ -2,13 +2,13 @@
 
 use super::ss2d::{channels_first, channels_last};
 use crate::init;
-use crate::projection::project;
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
+use mamba_blocks::parts::project;
 
 /// How an image becomes patches of 4 x 4.
 #[derive(Config, Debug, Copy, PartialEq)]

@@ -12,10 +12,10 @@ pub use layers::{ConvDownsample, Downsample, DownsampleType, PatchEmbed, PatchEm
 pub use ss2d::{Ss2d, Ss2dConfig};
 pub(crate) use ss2d::{channels_first, channels_last};
 
-use crate::projection::project;
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
+use mamba_blocks::parts::project;
 
 /// VMamba. Made by [`VMambaConfig`].
 #[derive(Module, Debug)]

@@ -1,16 +1,15 @@
 //! The two-dimensional selective scan of VMamba.
 
-use crate::config::check_sizes;
 use crate::init;
 use crate::order::{Grid, Order, scan_paths};
-use crate::precision::at_least_f32;
-use crate::projection::{project, project_in_halves};
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
+use mamba_blocks::parts::at_least_f32;
+use mamba_blocks::parts::{project, project_in_halves};
 use mamba_blocks::{ConfigError, Mamba, MambaConfig};
 use mamba_core::{SelectiveScanOptions, linear, selective_scan};
 
@@ -48,7 +47,7 @@ impl Ss2dConfig {
             let expected = "a number that leaves at least one inner channel, and at most 1024";
             return Err(ConfigError::OutOfRange { name: "ssm_ratio", value: ratio, expected });
         }
-        check_sizes(&[("d_inner", self.d_inner())])?;
+        ConfigError::check_sizes(&[("d_inner", self.d_inner())])?;
         self.direction().validate()
     }
 
