@@ -2,8 +2,9 @@
 
 use super::{LmOptions, MambaLm};
 use crate::error::PackError;
+use crate::parts::at_least_f32;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use std::ops::Range;
 
 /// Documents one after another in rows of one length; padding only where no document fits any more.
@@ -101,8 +102,7 @@ impl Packed {
     /// The mean cross entropy, in nats, of `logits` `[rows, length, classes]` over all tokens that have one after them in
     /// their document; 0 if none has.
     pub fn loss(&self, logits: Tensor<3>) -> Tensor<1> {
-        let logits = if logits.dtype() == DType::F64 { logits } else { logits.cast(DType::F32) };
-        let chosen = log_softmax(logits, 2).gather(2, self.targets.clone().unsqueeze_dim(2)).squeeze_dim::<2>(2);
+        let chosen = log_softmax(at_least_f32(logits), 2).gather(2, self.targets.clone().unsqueeze_dim(2)).squeeze_dim::<2>(2);
         let nothing = self.has_target.clone().bool_not();
         chosen.mask_fill(nothing, 0.0).sum().div_scalar(-(self.num_targets.max(1) as f64))
     }
