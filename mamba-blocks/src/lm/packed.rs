@@ -102,7 +102,8 @@ impl Packed {
     /// The mean cross entropy, in nats, of `logits` `[rows, length, classes]` over all tokens that have one after them in
     /// their document; 0 if none has.
     pub fn loss(&self, logits: Tensor<3>) -> Tensor<1> {
-        let chosen = log_softmax(at_least_f32(logits), 2).gather(2, self.targets.clone().unsqueeze_dim(2)).squeeze_dim::<2>(2);
+        let chosen =
+            log_softmax(at_least_f32(logits), 2).gather(2, self.targets.clone().unsqueeze_dim(2)).squeeze_dim::<2>(2);
         let nothing = self.has_target.clone().bool_not();
         chosen.mask_fill(nothing, 0.0).sum().div_scalar(-(self.num_targets.max(1) as f64))
     }
