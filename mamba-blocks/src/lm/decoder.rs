@@ -1,7 +1,6 @@
 //! Decoding step by step, with the launches of a step recorded once where the device can.
 
 use super::{LmState, MambaLm};
-use crate::mamba::MambaState;
 use crate::parts::at_least_f32;
 use burn::module::Module;
 use burn::tensor::{Graph, Int, Tensor, capture};
@@ -131,6 +130,9 @@ fn assign_state(to: &mut LmState, value: LmState) {
     for (to, value) in to.layers.iter_mut().zip(value.layers) {
         assign(&mut to.conv, value.conv);
         assign(&mut to.ssm, value.ssm);
+        if let (Some(to), Some(value)) = (&mut to.window, value.window) {
+            assign(to, value);
+        }
     }
 }
 
@@ -142,6 +144,5 @@ fn copy<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
 }
 
 fn copy_state(state: &LmState) -> LmState {
-    let copy = |layer: &MambaState| MambaState { conv: copy(&layer.conv), ssm: copy(&layer.ssm) };
-    LmState { layers: state.layers.iter().map(copy).collect() }
+    LmState { layers: state.layers.iter().map(|layer| layer.map(copy)).collect() }
 }

@@ -7,9 +7,10 @@
 //! h_t = exp(forget delta'_t a) h_(t-1) + insert delta'_t u_t b_t, then h_t <- h_t min(1, max_state_norm / |h_t|)
 //! ```
 //!
-//! - `forget` and `insert`, and `max_state_norm`, are two of the three mitigations of state collapse, "forget more and
-//!   remember less" and "state normalisation", of Chen et al. 2024, "Stuffed Mamba" (arXiv:2410.07145v1). There they
-//!   serve Mamba-2, whose state has one matrix for each head; here a head is a channel.
+//! - `forget` and `insert`, `max_state_norm`, and `window` are the three mitigations of state collapse, "forget more and
+//!   remember less", "state normalisation" and "sliding window", of Chen et al. 2024, "Stuffed Mamba"
+//!   (arXiv:2410.07145v1). There they serve Mamba-2, whose state has one matrix for each head; here a head is a channel.
+//!   With a window, `h_t` is the sum over the last `window` tokens alone.
 //! - The token filter is LongMamba's (Ye et al. 2025, arXiv:2504.16053, section 4): where a channel is *global*, a token
 //!   whose `delta'_t` is not above the channel's threshold gets `delta'_t = 0`. It neither decays the state nor enters it.
 //!
@@ -36,6 +37,9 @@ pub struct LongContextConfig {
     pub insert: f64,
     /// The largest norm of the states of a channel. Every token then waits for the one before it: slow in a prefill.
     pub max_state_norm: Option<f64>,
+    /// How many tokens a token sees, itself included; all if none. A state then holds, besides, the inputs of the scan for
+    /// that many tokens. Not together with `max_state_norm`: it takes a state apart into what each token left in it.
+    pub window: Option<usize>,
 }
 
 impl LongContextConfig {
@@ -44,6 +48,13 @@ impl LongContextConfig {
     /// # Errors
     /// [`ConfigError`], which names the first setting at fault.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        if let Some(window) = self.window {
+            ConfigError::check_sizes(&[("window", window)])?;
+            if let Some(value) = self.max_state_norm {
+                let expected = "none together with `window`";
+                return Err(ConfigError::OutOfRange { name: "max_state_norm", value, expected });
+            }
+        }
         let norm = self.max_state_norm.map(|norm| ("max_state_norm", norm));
         check_positive([("forget", self.forget), ("insert", self.insert)].into_iter().chain(norm))
     }
@@ -112,21 +123,23 @@ pub struct LongContext {
     pub insert: f64,
     /// The largest norm of the states of a channel.
     pub max_state_norm: Option<f64>,
+    /// How many tokens a token sees.
+    pub window: Option<usize>,
     /// The token filter's threshold for `delta'`: `[d_inner]`, f32, 0 where all tokens pass.
     pub threshold: Option<Tensor<1>>,
 }
 
 impl Default for LongContext {
     fn default() -> Self {
-        Self { forget: 1.0, insert: 1.0, max_state_norm: None, threshold: None }
+        Self { forget: 1.0, insert: 1.0, max_state_norm: None, window: None, threshold: None }
     }
 }
 
 impl LongContext {
     /// With the settings of `config` and the threshold that is there.
     pub(crate) fn with(self, config: &LongContextConfig) -> Self {
-        let LongContextConfig { forget, insert, max_state_norm } = *config;
-        Self { forget, insert, max_state_norm, ..self }
+        let LongContextConfig { forget, insert, max_state_norm, window } = *config;
+        Self { forget, insert, max_state_norm, window, ..self }
     }
 
     pub(super) fn rates(&self, a: Tensor<2>) -> Tensor<2> {
@@ -191,6 +204,8 @@ mod tests {
             ("forget", config().with_forget(0.0).validate()),
             ("insert", config().with_insert(f64::NAN).validate()),
             ("max_state_norm", config().with_max_state_norm(Some(-1.0)).validate()),
+            ("max_state_norm", config().with_max_state_norm(Some(1.0)).with_window(Some(8)).validate()),
+            ("window", config().with_window(Some(0)).validate()),
             ("length", TokenFilterConfig::new(0).validate()),
             ("global_decay", TokenFilterConfig::new(1).with_global_decay(f64::INFINITY).validate()),
         ];

@@ -2,6 +2,7 @@
 
 mod config;
 mod long_context;
+mod window;
 
 pub use config::{DtInit, MambaConfig};
 pub use long_context::{LongContext, LongContextConfig, TokenFilterConfig};
@@ -47,6 +48,22 @@ pub struct MambaState {
     pub conv: Tensor<3>,
     /// The state of the scan: `[batch, d_inner, d_state]`, f32.
     pub ssm: Tensor<3>,
+    /// With [`LongContextConfig::window`], the tokens in the window: `[batch, window, 2 d_inner + d_state]`, f32.
+    pub window: Option<Tensor<3>>,
+}
+
+impl MambaState {
+    /// The tensors, each with its name.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&'static str, &Tensor<3>)> {
+        [("conv", &self.conv), ("ssm", &self.ssm)]
+            .into_iter()
+            .chain(self.window.iter().map(|window| ("window", window)))
+    }
+
+    /// The state of the tensors that `part` makes of these.
+    pub(crate) fn map(&self, part: impl Fn(&Tensor<3>) -> Tensor<3>) -> Self {
+        Self { conv: part(&self.conv), ssm: part(&self.ssm), window: self.window.as_ref().map(part) }
+    }
 }
 
 /// The optional arguments of [`Mamba::forward_with`]; they reach the convolution and the scan alike.
@@ -145,9 +162,11 @@ impl Mamba {
     pub fn init_state(&self, batch: usize, device: &Device) -> MambaState {
         let [d_inner, d_state] = self.a_log.dims();
         let [_, _, d_conv] = self.conv1d.weight.dims();
+        let zeros = |length: usize, width: usize| Tensor::zeros([batch, length, width], (device, DType::F32));
         MambaState {
             conv: Tensor::zeros([batch, d_conv - 1, d_inner], (device, self.conv1d.weight.dtype())),
-            ssm: Tensor::zeros([batch, d_inner, d_state], (device, DType::F32)),
+            ssm: zeros(d_inner, d_state),
+            window: self.window().map(|window| zeros(window, 2 * d_inner + d_state)),
         }
     }
 
@@ -156,21 +175,35 @@ impl Mamba {
     /// # Panics
     /// As [`forward`](Self::forward), or if an option does not fit the input.
     pub fn forward_with(&self, input: Tensor<3>, options: MambaOptions) -> (Tensor<3>, MambaState) {
+        if self.window().is_some() {
+            return self.forward_in_window(input, options);
+        }
         let (conv, mut scan) = options.split();
-        let ScanInputs { x, z, mut delta, mut b, c, conv_state } = self.scan_inputs(input, conv);
-        let mut a = at_least_f32(self.a_log.val()).exp().neg();
-        if let Some(long) = &self.long_context {
-            (delta, a, b) = (long.filtered(self, delta), long.rates(a), long.inserted(b));
-            if let Some(norm) = long.max_state_norm {
-                scan = scan.with_max_state_norm(norm);
-            }
+        let (ScanInputs { x, z, delta, b, c, conv_state }, a) = self.long_scan_inputs(input, conv);
+        if let Some(norm) = self.long_context.as_ref().and_then(|long| long.max_state_norm) {
+            scan = scan.with_max_state_norm(norm);
         }
         if let Some(bias) = &self.dt_proj.bias {
             scan = scan.with_delta_bias(bias.val());
         }
         let scan = selective_scan(x, delta, a, b, c, scan.with_delta_softplus(true).with_d(self.d.val()).with_z(z));
 
-        (project(&self.out_proj, scan.y), MambaState { conv: conv_state, ssm: scan.final_state })
+        (project(&self.out_proj, scan.y), MambaState { conv: conv_state, ssm: scan.final_state, window: None })
+    }
+
+    /// What the scan gets, `a` as well, with what is otherwise for long inputs.
+    fn long_scan_inputs(&self, input: Tensor<3>, conv: CausalConv1dOptions) -> (ScanInputs, Tensor<2>) {
+        let inputs = self.scan_inputs(input, conv);
+        let a = at_least_f32(self.a_log.val()).exp().neg();
+        let Some(long) = &self.long_context else { return (inputs, a) };
+        let ScanInputs { delta, b, .. } = inputs;
+        let (delta, b) = (long.filtered(self, delta), long.inserted(b));
+        (ScanInputs { delta, b, ..inputs }, long.rates(a))
+    }
+
+    /// The length of the window, if there is one.
+    pub(crate) fn window(&self) -> Option<usize> {
+        self.long_context.as_ref().and_then(|long| long.window)
     }
 
     /// All that comes before the scan.

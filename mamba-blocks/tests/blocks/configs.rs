@@ -19,7 +19,6 @@ fn the_published_models_have_their_parameter_counts() {
     let device = crate::device();
     let model = MambaLmConfig::new(50277, 768, 24).init(&device);
     assert_eq!(model.num_params(), 129_135_360);
-    crate::finish(&device);
 }
 
 #[test]
@@ -34,7 +33,6 @@ fn a_model_has_as_many_parameters_as_its_configuration_says() {
     ] {
         assert_eq!(config.init(&device).num_params(), config.num_params(), "{config}");
     }
-    crate::finish(&device);
 }
 
 #[test]

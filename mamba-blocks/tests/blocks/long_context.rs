@@ -3,7 +3,9 @@
 use crate::{assert_close, random, random_tokens, values};
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use mamba_blocks::{LongContext, LongContextConfig, Mamba, MambaConfig, MambaLm, MambaLmConfig, TokenFilterConfig};
+use mamba_blocks::{
+    LmState, LongContext, LongContextConfig, Mamba, MambaConfig, MambaLm, MambaLmConfig, Prompts, TokenFilterConfig,
+};
 use mamba_core::{CausalConv1dOptions, causal_conv1d};
 
 const TOLERANCE: f64 = 1e-5;
@@ -67,14 +69,17 @@ fn a_prefill_and_steps_are_one_scan_with_everything_on() {
     let device = crate::device();
     let config = LongContextConfig::new().with_forget(1.3).with_insert(0.8).with_max_state_norm(Some(0.05));
     let model = model(&device).with_long_context(&config).unwrap();
-    let model = model.with_token_filter(&filter(64), samples(&device)).unwrap();
+    let bound = model.with_token_filter(&filter(64), samples(&device)).unwrap();
+    let windowed = bound.clone().with_long_context(&config.with_max_state_norm(None).with_window(Some(5))).unwrap();
     let tokens = random_tokens([2, 13], 30, &device);
-    let whole = model.forward(tokens.clone());
-    let (_, state) = model.prefill(tokens.clone().narrow(1, 0, 7));
-    let mut decoder = model.decoder(&state);
-    for t in 7..13 {
-        let logits = decoder.step(tokens.clone().narrow(1, t, 1).squeeze_dim(1));
-        assert_close("logits", logits, whole.clone().narrow(1, t, 1).squeeze_dim(1), TOLERANCE);
+    for model in [bound, windowed] {
+        let whole = model.forward(tokens.clone());
+        let (_, state) = model.prefill(tokens.clone().narrow(1, 0, 7));
+        let mut decoder = model.decoder(&state);
+        for t in 7..13 {
+            let logits = decoder.step(tokens.clone().narrow(1, t, 1).squeeze_dim(1));
+            assert_close("logits", logits, whole.clone().narrow(1, t, 1).squeeze_dim(1), TOLERANCE);
+        }
     }
 }
 
@@ -95,9 +100,9 @@ fn a_bound_state_stays_within_its_bound() {
     assert!(longest <= most * 1.00001, "{longest}, expected at most {most}");
 }
 
-/// The mixer for one row, with its recurrence token by token in f64; what is not above its channel's threshold is left
-/// out of that channel.
-fn naive(mixer: &Mamba, input: &Tensor<3>, thresholds: &[f64]) -> (Tensor<3>, usize) {
+/// The mixer for one row, with its recurrence token by token in f64, anew for each token from the first that it sees; what is
+/// not above its channel's threshold is left out of that channel.
+fn naive(mixer: &Mamba, input: &Tensor<3>, thresholds: &[f64], window: usize) -> (Tensor<3>, usize) {
     let [d_inner, d_state] = mixer.a_log.dims();
     let [dt_rank, _] = mixer.dt_proj.weight.dims();
     let [_, length, _] = input.dims();
@@ -114,19 +119,19 @@ fn naive(mixer: &Mamba, input: &Tensor<3>, thresholds: &[f64]) -> (Tensor<3>, us
     let mut y = vec![0.0; length * d_inner];
     let mut left_out = 0;
     for e in 0..d_inner {
-        let mut h = vec![0.0; d_state];
         for t in 0..length {
             let at = t * d_inner + e;
-            let step = delta[at].exp().ln_1p();
-            let passes = step > thresholds[e];
-            left_out += usize::from(!passes);
-            for n in 0..d_state {
-                if passes {
+            let mut h = vec![0.0; d_state];
+            for seen in (t + 1).saturating_sub(window)..=t {
+                let step = delta[seen * d_inner + e].exp().ln_1p();
+                let passes = step > thresholds[e];
+                left_out += usize::from(!passes && seen == t);
+                for n in (0..d_state).filter(|_| passes) {
                     let decay = (-a_log[e * d_state + n].exp() * step).exp();
-                    h[n] = decay * h[n] + step * b[t * d_state + n] * u[at];
+                    h[n] = decay * h[n] + step * b[seen * d_state + n] * u[seen * d_inner + e];
                 }
-                y[at] += c[t * d_state + n] * h[n];
             }
+            y[at] = (0..d_state).map(|n| c[t * d_state + n] * h[n]).sum();
             y[at] = (y[at] + d[e] * u[at]) * z[at] / (1.0 + (-z[at]).exp());
         }
     }
@@ -143,9 +148,53 @@ fn filtered_tokens_are_left_out_of_the_recurrence() {
     let thresholds: Vec<f64> = (0..20).map(|e| [0.0, 1e3, 0.01, 0.03][e % 4]).collect();
     let threshold = Tensor::<1>::from_floats(thresholds.as_slice(), &device);
     mixer.long_context = Some(LongContext { threshold: Some(threshold), ..LongContext::default() });
-    let (expected, left_out) = naive(&mixer, &input, &thresholds);
+    let (expected, left_out) = naive(&mixer, &input, &thresholds, 24);
     assert!((6 * 24..20 * 24 - 24).contains(&left_out), "{left_out}");
     assert_close("output", mixer.forward(input), expected, TOLERANCE);
+}
+
+#[test]
+fn a_token_sees_its_window_and_nothing_before_it() {
+    let device = crate::device();
+    for (window, length) in [(1, 5), (3, 40), (7, 7), (20, 65), (64, 9)] {
+        let mut mixer = MambaConfig::new(10).with_d_state(5).init(&device);
+        let input = random([1, length, 10], &device);
+        mixer.long_context = Some(LongContext { window: Some(window), ..LongContext::default() });
+        let (expected, _) = naive(&mixer, &input, &[0.0; 20], window);
+        assert_close(&format!("output with a window of {window}"), mixer.forward(input), expected, TOLERANCE);
+    }
+}
+
+#[test]
+fn a_window_over_pieces_resets_and_padded_prompts_is_the_window() {
+    let device = crate::device();
+    let model = model(&device).with_long_context(&LongContextConfig::new().with_window(Some(6))).unwrap();
+    let rows = [vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], vec![13, 14], vec![15, 16, 17, 18, 19, 20, 21]];
+    let row = |row: &[u32]| Tensor::<1, Int>::from_ints(row, &device).unsqueeze::<2>();
+    let (_, state) = model.read(&Prompts::new(&rows), None).unwrap();
+    let (logits, _) = model.read(&Prompts::new([[22, 23, 24], [25, 26, 27], [28, 29, 0]]), Some(state)).unwrap();
+    for (at, more) in [[22, 23, 24], [25, 26, 27], [28, 29, 0]].into_iter().enumerate() {
+        let whole = [&rows[at][..], &more].concat();
+        let alone = model.forward(row(&whole)).narrow(1, whole.len() - 1, 1).squeeze_dim(1);
+        assert_close("logits of a row", logits.clone().narrow(0, at, 1), alone, TOLERANCE);
+    }
+
+    // A state without a window is not one of this model.
+    let plain = model.clone().with_long_context(&LongContextConfig::new()).unwrap().init_state(1, &device);
+    let error = model.read(&Prompts::new([[1]]), Some(plain)).unwrap_err();
+    assert!(
+        error.to_string().contains("`layers.0.window` of the state has shape [0, 0, 0], expected [1, 6, 53]"),
+        "{error}"
+    );
+
+    // On disk as well.
+    let (_, state) = model.prefill(row(&rows[0]));
+    let folder = tempfile::tempdir().unwrap();
+    state.save(folder.path().join("state")).unwrap();
+    let loaded = LmState::load(folder.path().join("state"), &model).unwrap();
+    for (found, expected) in loaded.layers.into_iter().zip(state.layers) {
+        assert_eq!(bits(found.window.unwrap()), bits(expected.window.unwrap()));
+    }
 }
 
 #[test]

@@ -20,9 +20,35 @@ mod transformers;
 mod weight_decay;
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
+use std::cell::RefCell;
 
 /// Burn's default device if `MAMBA_TEST_DEVICE` is not set. `wgpu` is an emulated one unless `MAMBA_TEST_GPU` is set.
 fn device() -> Device {
+    IN_USE.with_borrow_mut(|in_use| in_use.get_or_insert_with(|| InUse::start(chosen_device())).0.clone())
+}
+
+thread_local! {
+    static IN_USE: RefCell<Option<InUse>> = const { RefCell::new(None) };
+}
+
+/// Waits for the device when the test's thread ends: software Vulkan may crash a process that ends while it still computes.
+struct InUse(Device);
+
+impl InUse {
+    /// Started here, so that what the device itself keeps for the thread outlives the wait.
+    fn start(device: Device) -> Self {
+        device.sync().expect("the device works");
+        Self(device)
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.sync().expect("the device works");
+    }
+}
+
+fn chosen_device() -> Device {
     match std::env::var("MAMBA_TEST_DEVICE").as_deref() {
         #[cfg(feature = "wgpu")]
         Ok("wgpu") if std::env::var_os("MAMBA_TEST_GPU").is_none() => Device::wgpu(burn::tensor::DeviceKind::Cpu),
@@ -40,12 +66,6 @@ fn device() -> Device {
         Ok(other) => panic!("MAMBA_TEST_DEVICE is {other}, which is not compiled in"),
         Err(_) => Device::default(),
     }
-}
-
-/// Waits for the device, in a test that reads nothing from it: software Vulkan may crash a process that ends while it
-/// still computes.
-fn finish(device: &Device) {
-    device.sync().expect("the device works");
 }
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {

@@ -1,6 +1,8 @@
 //! What the program does, seen from outside.
 
 mod finetune;
+#[cfg(feature = "hub")]
+mod hub;
 mod published;
 mod refusals;
 mod text;

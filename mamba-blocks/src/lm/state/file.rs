@@ -1,4 +1,4 @@
-//! A state on disk: a safetensors file with `layers.N.conv` and `layers.N.ssm`.
+//! A state on disk: a safetensors file with the tensors of each layer.
 
 use super::{LmState, key, shapes};
 use crate::error::StateError;
@@ -14,8 +14,8 @@ impl LmState {
     /// Writes the state to a safetensors file, which is there in full or not at all: it is written beside `path` and
     /// then renamed, in place of a file that was there.
     ///
-    /// Layer `N` is the tensors `layers.N.conv`, `[batch, d_conv - 1, d_inner]`, and `layers.N.ssm`,
-    /// `[batch, d_inner, d_state]`, bit by bit. The file is readable for its owner only: a state tells of what was said.
+    /// Layer `N` is the tensors `layers.N.conv`, `[batch, d_conv - 1, d_inner]`, `layers.N.ssm`,
+    /// `[batch, d_inner, d_state]`, and `layers.N.window` if there is one ([`MambaState`]), bit by bit. The file is readable for its owner only: a state tells of what was said.
     ///
     /// # Errors
     /// [`StateError::Write`] if the file cannot be written.
@@ -40,7 +40,7 @@ impl LmState {
     fn write(&self, path: &Path) -> io::Result<()> {
         let mut tensors = Vec::with_capacity(2 * self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
-            for (part, tensor) in [("conv", &layer.conv), ("ssm", &layer.ssm)] {
+            for (part, tensor) in layer.parts() {
                 let dtype = file_dtype(tensor.dtype())
                     .ok_or_else(|| io::Error::other(format!("no file holds {:?}", tensor.dtype())))?;
                 tensors.push((key(index, part), dtype, tensor.dims(), tensor.to_data()));
@@ -74,13 +74,14 @@ impl File<'_> {
         let mut layers = Vec::with_capacity(model.layers.len());
         let mut known = Vec::with_capacity(2 * model.layers.len());
         for (index, layer) in model.layers.iter().enumerate() {
-            let [conv, ssm] = shapes(&layer.mixer, batch);
-            let [conv_key, ssm_key] = ["conv", "ssm"].map(|part| key(index, part));
+            let shapes = shapes(&layer.mixer, batch);
+            let part = |part: &str, dtype| self.tensor(&key(index, part), shapes[part], dtype, &device);
             layers.push(MambaState {
-                conv: self.tensor(&conv_key, conv, layer.mixer.conv1d.weight.dtype(), &device)?,
-                ssm: self.tensor(&ssm_key, ssm, DType::F32, &device)?,
+                conv: part("conv", layer.mixer.conv1d.weight.dtype())?,
+                ssm: part("ssm", DType::F32)?,
+                window: layer.mixer.window().map(|_| part("window", DType::F32)).transpose()?,
             });
-            known.extend([conv_key, ssm_key]);
+            known.extend(shapes.keys().map(|part| key(index, part)));
         }
         match self.tensors.names().into_iter().filter(|name| !known.iter().any(|key| key == name)).min() {
             Some(name) => Err(StateError::Unexpected { path: self.path.to_path_buf(), key: name.to_string() }),

@@ -6,6 +6,7 @@ use super::MambaLm;
 use crate::error::GenerationError;
 use crate::mamba::{Mamba, MambaState};
 use burn::tensor::{Int, Tensor, TensorData};
+use std::collections::BTreeMap;
 
 /// What a [`MambaLm`] remembers of the tokens that it has seen: as much after a million tokens as after one.
 ///
@@ -35,8 +36,7 @@ impl LmState {
         let Some(first) = self.layers.first() else { return self.clone() };
         let rows = indices(rows, &first.ssm);
         let select = |tensor: &Tensor<3>| tensor.clone().select(0, rows.clone());
-        let layers = self.layers.iter();
-        Self { layers: layers.map(|layer| MambaState { conv: select(&layer.conv), ssm: select(&layer.ssm) }).collect() }
+        Self { layers: self.layers.iter().map(|layer| layer.map(select)).collect() }
     }
 
     /// The sequences of several states as those of one, in their order.
@@ -45,17 +45,21 @@ impl LmState {
     /// If there is no state, or if the states are not of one model.
     pub fn cat(states: Vec<Self>) -> Self {
         let n_layer = states.first().expect("LmState: there is no state to join").layers.len();
-        let cat = |layer: usize, part: fn(&MambaState) -> &Tensor<3>| {
-            Tensor::cat(states.iter().map(|state| part(&state.layers[layer]).clone()).collect(), 0)
+        let layer = |at: usize| {
+            let layers = || states.iter().map(|state| &state.layers[at]);
+            let windows: Option<Vec<_>> = layers().map(|layer| layer.window.clone()).collect();
+            MambaState {
+                conv: Tensor::cat(layers().map(|layer| layer.conv.clone()).collect(), 0),
+                ssm: Tensor::cat(layers().map(|layer| layer.ssm.clone()).collect(), 0),
+                window: windows.map(|windows| Tensor::cat(windows, 0)),
+            }
         };
-        let join = |layer| MambaState { conv: cat(layer, |state| &state.conv), ssm: cat(layer, |state| &state.ssm) };
-        Self { layers: (0..n_layer).map(join).collect() }
+        Self { layers: (0..n_layer).map(layer).collect() }
     }
 
     /// Without the graph of gradients.
     pub(super) fn inner(self) -> Self {
-        let layers = self.layers.into_iter();
-        Self { layers: layers.map(|layer| MambaState { conv: layer.conv.inner(), ssm: layer.ssm.inner() }).collect() }
+        Self { layers: self.layers.iter().map(|layer| layer.map(|part| part.clone().inner())).collect() }
     }
 
     /// An error unless this is a state of `model` for `batch` sequences.
@@ -65,8 +69,11 @@ impl LmState {
             return Err(GenerationError::StateLayers { found, expected });
         }
         for (index, (state, layer)) in self.layers.iter().zip(&model.layers).enumerate() {
-            let [conv, ssm] = shapes(&layer.mixer, batch);
-            for (part, found, expected) in [("conv", state.conv.dims(), conv), ("ssm", state.ssm.dims(), ssm)] {
+            let found: BTreeMap<_, _> = state.parts().map(|(part, tensor)| (part, tensor.dims())).collect();
+            let expected = shapes(&layer.mixer, batch);
+            for part in found.keys().chain(expected.keys()) {
+                // A part that is not there counts as empty.
+                let [found, expected] = [&found, &expected].map(|shapes| shapes.get(part).copied().unwrap_or_default());
                 if found != expected {
                     return Err(GenerationError::StateShape { key: key(index, part), found, expected });
                 }
@@ -76,11 +83,13 @@ impl LmState {
     }
 }
 
-/// Of `conv` and of `ssm`.
-fn shapes(mixer: &Mamba, batch: usize) -> [[usize; 3]; 2] {
+/// Of the parts of a layer's state.
+fn shapes(mixer: &Mamba, batch: usize) -> BTreeMap<&'static str, [usize; 3]> {
     let [d_inner, d_state] = mixer.a_log.dims();
     let [_, _, d_conv] = mixer.conv1d.weight.dims();
-    [[batch, d_conv - 1, d_inner], [batch, d_inner, d_state]]
+    let mut shapes = BTreeMap::from([("conv", [batch, d_conv - 1, d_inner]), ("ssm", [batch, d_inner, d_state])]);
+    shapes.extend(mixer.window().map(|window| ("window", [batch, window, 2 * d_inner + d_state])));
+    shapes
 }
 
 /// The name of a tensor of the state.

@@ -142,8 +142,7 @@ fn damage_file(path: &Path, damage: &[Damage]) {
 }
 
 fn loads_or_errs(place: &Path) -> Result<(), TestCaseError> {
-    let device = crate::device();
-    crate::finish(&device); // What it takes to start it is not counted.
+    let device = crate::device(); // What it takes to start it is not counted.
     let (loaded, peak) = peak_of(|| MambaLm::from_pretrained(place, &device));
     prop_assert!(peak <= MOST_BYTES, "{peak} bytes for {:?}", loaded.err());
     if let Err(error) = loaded {
