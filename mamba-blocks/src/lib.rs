@@ -43,7 +43,10 @@ pub mod optim;
 pub mod parts;
 
 pub use block::{MambaBlock, MambaBlockConfig};
-pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems, open_pytorch};
+pub use checkpoint::{
+    CheckpointError, LoadOptions, ModuleLayout, TensorProblem, TensorProblems, load_module, open_pytorch, read_config,
+    save_module,
+};
 #[cfg(feature = "hub")]
 pub use checkpoint::{HubError, fetch_from_hub, is_hub_name};
 pub use error::{ConfigError, GenerationError, PackError, StateError};
