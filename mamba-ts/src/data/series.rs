@@ -17,6 +17,11 @@ impl Calendar {
     pub fn time(&self, row: usize) -> Option<DateTime> {
         self.frequency.after(self.start, row as i64)
     }
+
+    /// That of the rows behind the first so many.
+    pub fn behind(&self, rows: usize) -> Option<Self> {
+        Some(Self { start: self.time(rows)?, frequency: self.frequency })
+    }
 }
 
 /// Several variates over time: a row for each time, a column for each variate.
@@ -91,11 +96,16 @@ impl Series {
     /// # Panics
     /// If there are no such rows.
     pub fn slice(&self, rows: std::ops::Range<usize>) -> Self {
-        let calendar = self.calendar.and_then(|calendar| {
-            Some(Calendar { start: calendar.time(rows.start)?, frequency: calendar.frequency })
-        });
+        let calendar = self.calendar.and_then(|calendar| calendar.behind(rows.start));
         let values = self.values[rows.start * self.variates()..rows.end * self.variates()].to_vec();
         Self { calendar, names: self.names.clone(), values }
+    }
+
+    /// Appends a row and drops the first.
+    pub(crate) fn push(&mut self, row: &[f32]) {
+        self.values.drain(..self.variates());
+        self.values.extend_from_slice(row);
+        self.calendar = self.calendar.and_then(|calendar| calendar.behind(1));
     }
 
     /// Some of the columns, in the order of `names`; all if there are none.

@@ -23,6 +23,8 @@ pub struct Batch {
     pub target: Tensor<3>,
     /// 1 where the target is known, 0 where it is missing: `[batch, horizon, variates]`. None if all of it is known.
     pub mask: Option<Tensor<3>>,
+    /// The same for the look-back: `[batch, look_back, variates]`.
+    pub input_mask: Option<Tensor<3>>,
 }
 
 /// Every look-back in some rows of a series with its horizon.
@@ -117,6 +119,7 @@ impl Windows {
             input: Input { values: gather(&values.filled, values.variates, before, self.look_back), marks },
             target: gather(&values.filled, values.variates, 0, self.horizon),
             mask: values.is_known.as_ref().map(|known| gather(known, values.variates, 0, self.horizon)),
+            input_mask: values.is_known.as_ref().map(|known| gather(known, values.variates, before, self.look_back)),
         }
     }
 }

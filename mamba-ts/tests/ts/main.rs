@@ -2,6 +2,9 @@
 
 mod csv_files;
 mod fixture;
+mod forecasters;
+mod motion;
+mod networks;
 mod s_mamba;
 mod windows;
 

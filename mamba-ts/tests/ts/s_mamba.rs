@@ -2,7 +2,7 @@
 
 use crate::fixture::{collect, file, tensor};
 use crate::{assert_close, device, random, values};
-use burn::module::{AutodiffModule, Module};
+use burn::module::Module;
 use burn::tensor::Tensor;
 use mamba_blocks::{ConfigError, TensorProblem};
 use mamba_ts::{Activation, Network, SMambaConfig, WeightsError};
