@@ -1,6 +1,6 @@
 //! The mixer of Vision Mamba, which reads the tokens from both ends.
 
-use crate::branch::Branch;
+use crate::branch::{Branch, Way};
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Linear, LinearConfig};
@@ -97,9 +97,10 @@ impl BiMamba {
                 y + branch_b.forward(x, z, Direction::Reverse)
             }
             (None, Some(a_b_log)) => {
-                let selection = self.branch.select(x, Direction::Forward);
-                let y = self.branch.scan(selection.clone(), &self.branch.a_log, z.clone(), Direction::Forward);
-                y + self.branch.scan(selection, a_b_log, z, Direction::Reverse)
+                let [forward, reverse] = [Direction::Forward, Direction::Reverse].map(Way::From);
+                let selection = self.branch.select(x, forward);
+                let y = self.branch.scan(selection.clone(), &self.branch.a_log, z.clone(), forward);
+                y + self.branch.scan(selection, a_b_log, z, reverse)
             }
             (None, None) => self.branch.forward(x, z, Direction::Forward),
         };

@@ -4,6 +4,7 @@ mod config;
 mod mixer;
 mod pretrained;
 
+pub(crate) use config::out_proj_weight;
 pub use config::{ClassToken, VimConfig};
 pub use mixer::{BiMamba, BiMambaConfig, BiMambaType};
 
@@ -80,11 +81,7 @@ impl Vim {
 
     /// At which of `tokens` tokens the class token is.
     pub fn class_place(&self, tokens: usize) -> Option<usize> {
-        match self.class_token {
-            ClassToken::Absent => None,
-            ClassToken::Head => Some(0),
-            ClassToken::Middle => Some((tokens - 1) / 2),
-        }
+        self.class_token.place(tokens)
     }
 
     /// Patches row by row, the class token among them, and all with their places.
@@ -92,19 +89,9 @@ impl Vim {
         self.check(&images);
         let patches: Tensor<3> = self.patch_embed.forward(images).flatten(2, 3);
         let patches = patches.swap_dims(1, 2);
-        let [batch, length, d_model] = patches.dims();
         let [_, tokens, _] = self.pos_embed.dims();
-        let tokens = match (&self.cls_token, self.class_place(tokens)) {
-            (Some(class), Some(place)) => {
-                let class = class.val().expand([batch, 1, d_model]);
-                // Burn has no empty tensors to put before the first patch.
-                let after = patches.clone().narrow(1, place, length - place);
-                let parts = match place {
-                    0 => vec![class, after],
-                    _ => vec![patches.narrow(1, 0, place), class, after],
-                };
-                Tensor::cat(parts, 1)
-            }
+        let tokens = match (&self.cls_token, self.class_token.place(tokens)) {
+            (Some(class), Some(place)) => with_class_token(patches, class.val(), place),
             _ => patches,
         };
         tokens + self.pos_embed.val()
@@ -131,7 +118,20 @@ impl VimBlock {
     }
 }
 
+/// `patches` `[batch, length, d_model]` with `class` `[1, 1, d_model]` among them, so that it stands at `place`.
+pub(crate) fn with_class_token(patches: Tensor<3>, class: Tensor<3>, place: usize) -> Tensor<3> {
+    let [batch, length, d_model] = patches.dims();
+    let class = class.expand([batch, 1, d_model]);
+    // Burn has no empty tensors to put before the first patch.
+    let after = patches.clone().narrow(1, place, length - place);
+    let parts = match place {
+        0 => vec![class, after],
+        _ => vec![patches.narrow(1, 0, place), class, after],
+    };
+    Tensor::cat(parts, 1)
+}
+
 /// [`RmsNorm`] of `hidden + residual`.
-fn norm(norm: &RmsNorm, hidden: Tensor<3>, residual: Option<Tensor<3>>) -> AddRmsNormOutput {
+pub(crate) fn norm(norm: &RmsNorm, hidden: Tensor<3>, residual: Option<Tensor<3>>) -> AddRmsNormOutput {
     add_rms_norm(hidden, residual, norm.gamma.val(), norm.epsilon)
 }

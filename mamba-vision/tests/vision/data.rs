@@ -43,8 +43,8 @@ fn a_varied_image_is_moved_or_mirrored() {
         images
     };
     assert_eq!(varied(Variation::default()), [[0, 1, 2, 3, 4, 5]]);
-    assert_eq!(varied(Variation { shift: 0, flip: true }), [[0, 1, 2, 3, 4, 5], [2, 1, 0, 5, 4, 3]]);
-    let moved = varied(Variation { shift: 1, flip: false });
+    assert_eq!(varied(Variation { flip: true, ..Variation::default() }), [[0, 1, 2, 3, 4, 5], [2, 1, 0, 5, 4, 3]]);
+    let moved = varied(Variation { shift: 1, ..Variation::default() });
     assert_eq!(moved.len(), 9);
     assert!(moved.contains(&[0, 0, 0, 0, 0, 1]), "{moved:?}");
     assert!(moved.contains(&[4, 5, 0, 0, 0, 0]), "{moved:?}");
