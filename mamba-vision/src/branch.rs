@@ -27,10 +27,10 @@ pub struct Branch {
 
 /// How a branch goes through the tokens.
 #[derive(Clone, Copy)]
-pub(crate) enum Way<'a> {
-    From(Direction),
-    /// Along one path.
-    Along(&'a ScanPaths),
+pub(crate) struct Way<'a> {
+    pub direction: Direction,
+    /// One path; none through the tokens as they are.
+    pub path: Option<&'a ScanPaths>,
 }
 
 /// What a scan reads of the tokens.
@@ -53,15 +53,15 @@ impl Branch {
 
     /// `x` and the gate `z` are `[batch, length, d_inner]`; returns the same shape.
     pub fn forward(&self, x: Tensor<3>, z: Tensor<3>, direction: Direction) -> Tensor<3> {
-        self.go(x, z, Way::From(direction))
+        self.go(x, z, Way { direction, path: None })
     }
 
     /// As [`forward`](Self::forward) along one path through the tokens.
     pub fn forward_along(&self, x: Tensor<3>, z: Tensor<3>, path: &ScanPaths) -> Tensor<3> {
-        self.go(x, z, Way::Along(path))
+        self.go(x, z, Way { direction: Direction::Forward, path: Some(path) })
     }
 
-    fn go(&self, x: Tensor<3>, z: Tensor<3>, way: Way) -> Tensor<3> {
+    pub(crate) fn go(&self, x: Tensor<3>, z: Tensor<3>, way: Way) -> Tensor<3> {
         self.scan(self.select(x, way), &self.a_log, z, way)
     }
 
@@ -74,10 +74,10 @@ impl Branch {
         if let Some(bias) = &self.conv1d.bias {
             options = options.with_bias(bias.val());
         }
-        let options = match way {
-            Way::From(direction) => options.with_direction(direction),
-            Way::Along(path) => path.convolution(batch, options),
-        };
+        options = options.with_direction(way.direction);
+        if let Some(path) = way.path {
+            options = path.convolution(batch, options);
+        }
         let x = causal_conv1d(x, self.conv1d.weight.val().squeeze_dim(1), options).y;
 
         let dt_b_c = project(&self.x_proj, x.clone());
@@ -98,10 +98,10 @@ impl Branch {
         if let Some(bias) = &self.dt_proj.bias {
             options = options.with_delta_bias(bias.val());
         }
-        let options = match way {
-            Way::From(direction) => options.with_direction(direction),
-            Way::Along(path) => path.scan(batch, options),
-        };
+        options = options.with_direction(way.direction);
+        if let Some(path) = way.path {
+            options = path.scan(batch, options);
+        }
         selective_scan(x, delta, a, b, c, options).y
     }
 }

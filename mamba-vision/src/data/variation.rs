@@ -1,7 +1,6 @@
 //! How single images are varied in training.
 
 use rand::{Rng, RngExt};
-use std::ops::Range;
 
 /// How images are varied in training.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,23 +101,21 @@ impl Draw {
     /// Between the four pixels around its place; black outside.
     fn pixel(&self, channel: &[u8], row: usize, column: usize) -> f32 {
         let [y, x] = [(row, 0), (column, 1)].map(|(at, axis)| self.start[axis] + at as f64 * self.step[axis]);
-        let (top, left) = (y.floor(), x.floor());
-        let mut sum = 0.0;
-        for (at_row, down) in [(top, 1.0 - (y - top)), (top + 1.0, y - top)] {
-            for (at_column, right) in [(left, 1.0 - (x - left)), (left + 1.0, x - left)] {
-                if down * right > 0.0
-                    && let (Some(row), Some(column)) =
-                        (within(at_row, 0..self.size[0]), within(at_column, 0..self.size[1]))
-                {
-                    sum += down * right * f64::from(channel[row * self.size[1] + column]);
-                }
-            }
-        }
-        (sum / 255.0) as f32
+        let (Some(rows), Some(columns)) = (around(y, self.size[0]), around(x, self.size[1])) else { return 0.0 };
+        let at = |row: usize, column: usize| f64::from(channel[row * self.size[1] + column]);
+        let rows =
+            rows.map(|(row, down)| down * columns.iter().map(|&(column, right)| right * at(row, column)).sum::<f64>());
+        (rows.iter().sum::<f64>() / 255.0) as f32
     }
 }
 
-fn within(at: f64, range: Range<usize>) -> Option<usize> {
-    let at = at as i64;
-    usize::try_from(at).ok().filter(|at| range.contains(at))
+/// The two pixels around a place, and their weights; none outside of the image.
+fn around(at: f64, side: usize) -> Option<[(usize, f64); 2]> {
+    let last = side as f64 - 1.0;
+    if !(-0.5..=last + 0.5).contains(&at) {
+        return None;
+    }
+    let at = at.clamp(0.0, last);
+    let (before, part) = (at.floor(), at - at.floor());
+    Some([(before as usize, 1.0 - part), ((before + 1.0).min(last) as usize, part)])
 }

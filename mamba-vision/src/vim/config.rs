@@ -81,6 +81,10 @@ pub struct VimConfig {
     /// How likely the last block is left out in training; it rises from 0 at the first.
     #[config(default = 0.0)]
     pub drop_path: f64,
+    /// How likely the last block meets its tokens in a random order in training; it rises from near 0 at the first
+    /// (Stochastic Layer-Wise Shuffle, Huang et al. 2024).
+    #[config(default = 0.0)]
+    pub shuffle: f64,
 }
 
 impl VimConfig {
@@ -137,6 +141,10 @@ impl VimConfig {
         }
         check_positive("norm_epsilon", self.norm_epsilon)?;
         check_drop_path(self.drop_path)?;
+        if !(0.0..=1.0).contains(&self.shuffle) {
+            let (value, expected) = (self.shuffle, "at least 0 and at most 1");
+            return Err(ConfigError::OutOfRange { name: "shuffle", value, expected });
+        }
         self.mixer().mixer.validate()
     }
 
@@ -168,6 +176,7 @@ impl VimConfig {
             head: init::linear(self.d_model, self.num_classes, true, device),
             class_token: self.class_token,
             image_size: self.image_size,
+            shuffle: self.shuffle,
         })
     }
 

@@ -3,18 +3,21 @@
 mod config;
 mod mixer;
 mod pretrained;
+mod shuffle;
 
 pub(crate) use config::out_proj_weight;
 pub use config::{ClassToken, VimConfig};
 pub use mixer::{BiMamba, BiMambaConfig, BiMambaType};
 
 use crate::drop_path::DropPath;
+use crate::order::ScanPaths;
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::Tensor;
 use mamba_blocks::parts::project;
 use mamba_core::{AddRmsNormOutput, add_rms_norm};
+use shuffle::Shuffle;
 
 /// Vision Mamba. Made by [`VimConfig`].
 #[derive(Module, Debug)]
@@ -38,6 +41,8 @@ pub struct Vim {
     pub class_token: ClassToken,
     /// Height and width of the images.
     pub image_size: [usize; 2],
+    /// See [`VimConfig::shuffle`].
+    pub shuffle: f64,
 }
 
 /// Add, norm, mixer; the stream between blocks is a pair as that of [`mamba_blocks::MambaBlock`].
@@ -72,8 +77,10 @@ impl Vim {
     pub fn features(&self, images: Tensor<4>) -> Tensor<3> {
         let mut hidden = self.tokens(images);
         let mut residual = None;
+        let mut shuffle = Shuffle::start(self.shuffle, self.layers.len(), &hidden.device());
         for layer in &self.layers {
-            let (output, sum) = layer.forward(hidden, residual);
+            let path = shuffle.as_mut().and_then(|shuffle| shuffle.next_path(hidden.dims()[1]));
+            let (output, sum) = layer.forward_along(hidden, residual, path.as_ref());
             (hidden, residual) = (output, Some(sum));
         }
         norm(&self.norm_f, self.drop_path.forward(hidden), residual).normed
@@ -112,9 +119,19 @@ impl Vim {
 impl VimBlock {
     /// `hidden` and `residual` are `[batch, tokens, d_model]`; the first block has no residual. Returns the next pair.
     pub fn forward(&self, hidden: Tensor<3>, residual: Option<Tensor<3>>) -> (Tensor<3>, Tensor<3>) {
+        self.forward_along(hidden, residual, None)
+    }
+
+    /// As [`forward`](Self::forward), with the mixer along one path through the tokens.
+    pub fn forward_along(
+        &self,
+        hidden: Tensor<3>,
+        residual: Option<Tensor<3>>,
+        path: Option<&ScanPaths>,
+    ) -> (Tensor<3>, Tensor<3>) {
         let hidden = if residual.is_some() { self.drop_path.forward(hidden) } else { hidden };
         let AddRmsNormOutput { normed, sum } = norm(&self.norm, hidden, residual);
-        (self.mixer.forward(normed), sum)
+        (self.mixer.forward_along(normed, path), sum)
     }
 }
 
