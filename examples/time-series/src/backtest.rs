@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use clap::Args;
 use examples_common::files::{publish, write_synced};
 use examples_common::progress;
-use mamba_ts::data::StandardScaler;
-use mamba_ts::forecast::{BacktestConfig, Forecaster, NetworkForecaster, backtest as roll};
+use mamba_ts::data::{Series, StandardScaler};
+use mamba_ts::forecast::{Backtest, BacktestConfig, Forecaster, NetworkForecaster, backtest as roll};
 use mamba_ts::{LastValueConfig, Objective, SeasonalNaiveConfig};
 
 use crate::error::Error;
@@ -40,33 +40,30 @@ pub fn backtest(args: &BacktestArgs, device: &Device) -> Result<(), Error> {
     let series = source.read(csv)?;
     let start = (series.len() as f64 * args.train) as usize;
     let season = series.calendar().map_or(1, |calendar| calendar.frequency.season()).min(settings.look_back);
-    let config = BacktestConfig {
-        horizon: *horizon,
-        start,
-        stride: args.stride.unwrap_or(*horizon),
-        refit_every: None,
-        season,
-    };
+    let config =
+        BacktestConfig { horizon: *horizon, start, stride: args.stride.unwrap_or(*horizon), refit_every: None, season };
     let known = series.slice(0..start);
     let mut forecaster = fit(&args.common, &known, device)?;
-    let rolled = rolled(&mut forecaster, &series, &config)?;
+    let rolled = roll_on(&mut forecaster, &series, &config)?;
     println!("{} forecasts of {horizon} rows, in units of the series", rolled.forecasts.len());
     print!("{}", table::scores(&rolled.evaluation, *horizon));
 
     let look_back = settings.look_back;
     let rules = [
         ("last value", LastValueConfig::new(look_back, *horizon).try_init().map(Model::LastValue)?),
-        (
-            "seasonal naive",
-            SeasonalNaiveConfig::new(look_back, *horizon, season).try_init().map(Model::SeasonalNaive)?,
-        ),
+        ("seasonal naive", SeasonalNaiveConfig::new(look_back, *horizon, season).try_init().map(Model::SeasonalNaive)?),
     ];
     for (name, rule) in rules {
         let scaler = StandardScaler::identity(series.variates());
         let training = settings.training(Objective::Mse);
         let mut rule = NetworkForecaster::fitted(rule, scaler, training, &known, device)?;
-        let scores = self::rolled(&mut rule, &series, &config)?.evaluation.scores();
-        println!("{name}: MAE {:.4}, sMAPE {:.2}, MASE {:.4}", scores.mae, scores.smape, scores.mase.unwrap_or(f64::NAN));
+        let scores = roll_on(&mut rule, &series, &config)?.evaluation.scores();
+        println!(
+            "{name}: MAE {:.4}, sMAPE {:.2}, MASE {:.4}",
+            scores.mae,
+            scores.smape,
+            scores.mase.unwrap_or(f64::NAN)
+        );
     }
     if let Some(path) = &args.plot {
         let svg = plot::backtest(&series, &rolled.forecasts)
@@ -76,11 +73,7 @@ pub fn backtest(args: &BacktestArgs, device: &Device) -> Result<(), Error> {
     Ok(())
 }
 
-fn rolled(
-    forecaster: &mut impl Forecaster,
-    series: &mamba_ts::data::Series,
-    config: &BacktestConfig,
-) -> Result<mamba_ts::forecast::Backtest, Error> {
+fn roll_on(forecaster: &mut impl Forecaster, series: &Series, config: &BacktestConfig) -> Result<Backtest, Error> {
     let bar = progress::steps(0, 0);
     let rolled = roll(forecaster, series, config, |done, all| {
         bar.set_length(all as u64);

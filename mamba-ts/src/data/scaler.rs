@@ -4,8 +4,8 @@ use super::Series;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// A mean of 0 and a standard deviation of 1 for every variate, as scikit-learn's `StandardScaler`: the deviation is that
-/// of the population, and 1 where all values are the same.
+/// A mean of 0 and a standard deviation of 1 for every variate, as scikit-learn's `StandardScaler`: the deviation is
+/// that of the population, and 1 where all values are the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StandardScaler {
     /// The mean of every variate.
@@ -19,7 +19,8 @@ impl StandardScaler {
     pub fn fit(series: &Series, rows: Range<usize>) -> Self {
         let (mut mean, mut deviation) = (Vec::new(), Vec::new());
         for column in 0..series.variates() {
-            let values = || rows.clone().map(|row| f64::from(series.row(row)[column])).filter(|value| value.is_finite());
+            let values =
+                || rows.clone().map(|row| f64::from(series.row(row)[column])).filter(|value| value.is_finite());
             let count = values().count().max(1) as f64;
             let average = values().sum::<f64>() / count;
             let variance = values().map(|value| (value - average).powi(2)).sum::<f64>() / count;

@@ -30,8 +30,8 @@ pub struct Backtest {
     pub forecasts: Vec<(usize, Forecast)>,
 }
 
-/// Forecasts `series` from every origin; `progress` hears how many of how many are done. The forecaster has been fitted, or
-/// is fitted to the rows before the first origin if it has to be fitted again.
+/// Forecasts `series` from every origin; `progress` hears how many of how many are done. The forecaster has been
+/// fitted, or is fitted to the rows before the first origin if it has to be fitted again.
 ///
 /// # Errors
 /// [`ForecastError`], of the forecaster or if no origin has a whole horizon behind it.
@@ -58,8 +58,8 @@ pub fn backtest(
             _ => {}
         }
         let forecast = forecaster.predict(horizon)?;
-        let evaluation = evaluation
-            .get_or_insert_with(|| Evaluation::new(horizon, forecast.levels()).with_scales(scales.clone()));
+        let evaluation =
+            evaluation.get_or_insert_with(|| Evaluation::new(horizon, forecast.levels()).with_scales(scales.clone()));
         forecast.compare(evaluation, |row, variate| series.row(origin + row)[variate]);
         forecasts.push((origin, forecast));
         progress(done + 1, origins.len());
