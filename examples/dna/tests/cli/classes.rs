@@ -77,7 +77,8 @@ fn bad_tables_are_refused_by_the_line() {
         ("ACGT\ta\nACGE\tb\n", "letter 'E' at position 4"),
         ("ACGT\ta\nACGT\n", "line 2 of table.tsv: no class"),
         ("ACGT\ta\nACGA\ta\n", "1 classes among 2 sequences"),
-        ("\ta\n", "0 nucleotides"),
+        ("\ta\n", "no class"),
+        (",,a\n", "0 nucleotides"),
     ] {
         fs::write(place.path("table.tsv"), text).unwrap();
         place.expect_refusal(FINETUNE, expected);
