@@ -64,7 +64,7 @@ impl MambaDna {
     }
 
     /// Goes on from `prompt`, which has at least one token; returns the new tokens. Tokens that are no nucleotides end
-    /// it, as they never occur in sequences that a model has learnt. `callback` gets every token and may break the loop.
+    /// it, as they never occur in sequences that a model has learnt. `callback` gets every nucleotide and may break the loop.
     ///
     /// # Errors
     /// As [`MambaLm::generate`].
@@ -80,7 +80,11 @@ impl MambaDna {
             true => return Err(GenerationError::EmptyPrompt { batch: 1, length: 0 }),
             false => to_tensor(&[prompt], &self.lm.embedding.weight.device()).into(),
         };
-        let mut tokens = self.lm.generate(prompts, &config, |last| callback(last[0] as u8))?.remove(0);
+        let hear = |last: &[u32]| match last[0] as u8 {
+            token if NUCLEOTIDES.contains(&token) => callback(token),
+            _ => ControlFlow::Continue(()),
+        };
+        let mut tokens = self.lm.generate(prompts, &config, hear)?.remove(0);
         if tokens.last().is_some_and(|last| config.stop_tokens.contains(last)) {
             tokens.pop();
         }

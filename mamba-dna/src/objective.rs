@@ -1,6 +1,6 @@
 //! What models of DNA are trained for.
 
-use crate::tokens::{MASK, N, PAD, VOCABULARY};
+use crate::tokens::{MASK, PAD, VOCABULARY, without_unknown};
 use burn::config::Config;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Int, Tensor};
@@ -60,11 +60,6 @@ pub fn next_token(tokens: &[u8]) -> Example {
     Example { inputs, targets }
 }
 
-/// As Caduceus reads it.
-fn without_unknown(tokens: &[u8]) -> Vec<u8> {
-    tokens.iter().map(|&token| if token == N { PAD } else { token }).collect()
-}
-
 /// Mean negative logarithm of the probability of each target, in nats: `logits` `[batch, length, vocab]`, `targets`
 /// `[batch, length]`. `[PAD]` counts for nothing, and the mean over nothing is zero. `weights` `[batch, length]`, if
 /// any, are those of the mean, as for repeats that count less.
@@ -107,7 +102,7 @@ pub fn class_weights(labels: &[usize], classes: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tokens::{A, C, T};
+    use crate::tokens::{A, C, N, T};
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 

@@ -88,6 +88,11 @@ pub fn reverse_complement(tokens: &[u8]) -> Vec<u8> {
     tokens.iter().rev().map(|&token| complement(token)).collect()
 }
 
+/// With `[PAD]` in place of N, as Caduceus has read sequences in training.
+pub fn without_unknown(tokens: &[u8]) -> Vec<u8> {
+    tokens.iter().map(|&token| if token == N { PAD } else { token }).collect()
+}
+
 /// The complement of every token of a vocabulary with padding.
 pub fn complement_map(vocabulary: usize) -> Vec<usize> {
     (0..vocabulary).map(|id| u8::try_from(id).map_or(id, |id| complement(id).into())).collect()

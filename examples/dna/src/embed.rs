@@ -9,7 +9,7 @@ use clap::Args;
 use examples_common::files::publish;
 use mamba_dna::Pooling;
 use mamba_dna::data::{EmbeddingsWriter, Reference, SequenceReader, read_bed};
-use mamba_dna::tokens::{reverse_complement, to_tensor};
+use mamba_dna::tokens::{reverse_complement, to_tensor, without_unknown};
 
 use crate::error::{Error, check};
 use crate::model::{Kind, Lm, kind, open_classifier};
@@ -50,7 +50,7 @@ pub fn embed(args: &EmbedArgs, device: &Device) -> Result<(), Error> {
     let mut writer = EmbeddingsWriter::create(&args.out, d_model)?;
     let mut names = Vec::new();
     let strand = |tokens: &[u8]| -> (Tensor<2>, Option<Tensor<2>>) {
-        let (one, two) = caduceus.strands(to_tensor(&[tokens], device));
+        let (one, two) = caduceus.strands(to_tensor(&[without_unknown(tokens)], device));
         (Pooling::Mean.of(one), two.map(|two| Pooling::Mean.of(two)))
     };
     let mut take = |name: String, tokens: Vec<u8>| -> Result<(), Error> {

@@ -7,7 +7,8 @@ use clap::Args;
 use mamba_dna::tokens::to_tensor;
 
 use crate::error::{Error, check};
-use crate::finetune::{class_names, predict};
+use crate::finetune::class_names;
+use crate::fit::predict;
 use crate::genome::{Genome, shipped};
 use crate::labelled::{self, Labelled};
 use crate::model::{Kind, Lm, classify, kind, open_classifier};

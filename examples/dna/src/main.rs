@@ -7,6 +7,7 @@ mod embed;
 mod error;
 mod eval;
 mod finetune;
+mod fit;
 mod fitting;
 mod generate;
 mod genome;

@@ -117,8 +117,8 @@ fn header(args: &ScoreArgs, genome: &Reference) -> Result<String, Error> {
     let mut header = String::new();
     let mut has_contigs = false;
     Input::open(&args.input)?.lines("VCF file", |_, text| {
-        let is_ours =
-            text.starts_with(&format!("##INFO=<ID={},", vcf::SCORE)) || text.starts_with("##dna_score_variants");
+        let lines = [vcf::SCORE, vcf::NOTE].map(|id| format!("##INFO=<ID={id},"));
+        let is_ours = lines.iter().any(|line| text.starts_with(line)) || text.starts_with("##dna_score_variants");
         has_contigs |= text.starts_with("##contig=");
         if text.starts_with("#CHROM\t") {
             if !has_contigs {

@@ -101,15 +101,17 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The line with `entry` at the end of INFO, its eighth column.
+/// The line with `entry` at the end of INFO, its eighth column, in place of what an earlier run has written there.
 pub fn with_info(line: &str, entry: &str) -> String {
-    let columns: Vec<_> = line.split('\t').enumerate().collect();
-    let column = |(index, text): (usize, &str)| match (index, text) {
-        (7, "." | "") => entry.to_string(),
-        (7, info) => format!("{};{entry}", info.trim_end_matches(';')),
-        (_, text) => text.to_string(),
+    let is_other = |entry: &&str| ![SCORE, NOTE].contains(&entry.split('=').next().unwrap_or_default());
+    let column = |(index, text): (usize, &str)| match index {
+        7 => {
+            let others = text.split(';').filter(|text| !text.is_empty() && *text != ".").filter(is_other);
+            others.chain([entry]).collect::<Vec<_>>().join(";")
+        }
+        _ => text.to_string(),
     };
-    columns.into_iter().map(column).collect::<Vec<_>>().join("\t")
+    line.split('\t').enumerate().map(column).collect::<Vec<_>>().join("\t")
 }
 
 /// The entry with the scores of the alternate alleles.
@@ -129,6 +131,7 @@ mod tests {
         let line = "chr1\t5\trs1\tA\tC,<DEL>\t.\tPASS\tAC=3\tGT\t0/1";
         assert_eq!(with_info(line, "X=1"), "chr1\t5\trs1\tA\tC,<DEL>\t.\tPASS\tAC=3;X=1\tGT\t0/1");
         assert_eq!(with_info("c\t1\t.\tA\tC\t.\t.\t.", "X=1"), "c\t1\t.\tA\tC\t.\t.\tX=1");
+        assert_eq!(with_info(&with_info(line, "DNA_LLR=1,."), "DNA_LLR=2,."), with_info(line, "DNA_LLR=2,."));
         let record = Record::parse(line).unwrap();
         assert_eq!((record.position, record.alternates.as_slice()), (5, ["C", "<DEL>"].as_slice()));
         assert!(Record::parse("chr1 5 . A C . . .").unwrap_err().contains("1 columns"));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What the file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmbeddingFormat {
+enum Format {
     /// A matrix that NumPy loads.
     Npy,
     /// One tensor, `embeddings`.
@@ -17,7 +17,7 @@ pub enum EmbeddingFormat {
 /// Writes a matrix `[rows, width]` of f32. The file is there in full, after [`finish`](Self::finish), or not at all.
 pub struct EmbeddingsWriter {
     path: PathBuf,
-    format: EmbeddingFormat,
+    format: Format,
     width: usize,
     rows: usize,
     file: BufWriter<tempfile::NamedTempFile>,
@@ -34,8 +34,8 @@ impl EmbeddingsWriter {
     pub fn create(path: impl AsRef<Path>, width: usize) -> Result<Self, DataError> {
         let path = path.as_ref().to_path_buf();
         let format = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("npy") => EmbeddingFormat::Npy,
-            Some("safetensors") => EmbeddingFormat::Safetensors,
+            Some("npy") => Format::Npy,
+            Some("safetensors") => Format::Safetensors,
             _ => {
                 let reason = "its name ends otherwise".to_string();
                 return Err(DataError::Format { path, expected: ".npy or .safetensors file", reason });
@@ -85,14 +85,14 @@ impl EmbeddingsWriter {
 }
 
 /// Exactly as long as its place.
-fn header(format: EmbeddingFormat, rows: usize, width: usize) -> Vec<u8> {
+fn header(format: Format, rows: usize, width: usize) -> Vec<u8> {
     let (mut header, text) = match format {
-        EmbeddingFormat::Npy => {
+        Format::Npy => {
             let mut start = b"\x93NUMPY\x01\x00".to_vec();
             start.extend((HEADER as u16 - 10).to_le_bytes());
             (start, format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}"))
         }
-        EmbeddingFormat::Safetensors => {
+        Format::Safetensors => {
             let bytes = 4 * rows * width;
             let tensor = format!(r#"{{"dtype":"F32","shape":[{rows},{width}],"data_offsets":[0,{bytes}]}}"#);
             ((HEADER as u64 - 8).to_le_bytes().to_vec(), format!(r#"{{"embeddings":{tensor}}}"#))
@@ -100,7 +100,7 @@ fn header(format: EmbeddingFormat, rows: usize, width: usize) -> Vec<u8> {
     };
     header.extend(text.as_bytes());
     header.resize(HEADER, b' ');
-    if format == EmbeddingFormat::Npy {
+    if format == Format::Npy {
         header[HEADER - 1] = b'\n';
     }
     header

@@ -66,7 +66,7 @@ pub(super) fn index(path: &Path, mut file: impl BufRead) -> Result<Vec<Contig>, 
                 let reason = format!("it has {found} nucleotides, expected {} as the lines before", contig.line);
                 return Err(DataError::Line { path: path.to_path_buf(), line: number, reason });
             }
-            is_last = contig.length > 0 && found < contig.line || width < contig.width;
+            is_last = found < contig.line || width != contig.width;
             contig.length += found;
         } else {
             let reason = "it does not begin with '>'".to_string();

@@ -13,7 +13,7 @@ mod sequences;
 mod windows;
 
 pub use bed::{Interval, read_bed};
-pub use embeddings::{EmbeddingFormat, EmbeddingsWriter};
+pub use embeddings::EmbeddingsWriter;
 pub use error::DataError;
 pub use input::Input;
 pub use reference::Reference;

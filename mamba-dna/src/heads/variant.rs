@@ -3,7 +3,7 @@
 use crate::caduceus::CaduceusMaskedLm;
 use crate::mamba_dna::MambaDna;
 use crate::mixer::Mixer;
-use crate::tokens::{A, C, G, MASK, NUCLEOTIDES, T, to_tensor};
+use crate::tokens::{A, C, G, MASK, NUCLEOTIDES, T, to_tensor, without_unknown};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Tensor};
 use std::collections::BTreeMap;
@@ -39,8 +39,8 @@ pub trait AlleleModel {
 /// model would not have expected it. Windows are read `batch` at a time.
 ///
 /// A masked model reads the window with the allele masked, and its score is that of the nucleotides there. A causal one
-/// reads the window as it is, and all nucleotides from the allele on count. Nucleotides that are not known count for
-/// nothing.
+/// reads the window as it is, and all nucleotides from the allele on count. Nucleotides that are not known are
+/// read as `[PAD]`, as in training, and count for nothing.
 ///
 /// # Panics
 /// If `batch` is zero, or an allele is empty.
@@ -99,7 +99,7 @@ fn among_nucleotides(logits: Tensor<3>) -> Tensor<3> {
 
 impl<M: Mixer> AlleleModel for CaduceusMaskedLm<M> {
     fn input(&self, window: &[u8], allele: Range<usize>) -> Vec<u8> {
-        let mut input = window.to_vec();
+        let mut input = without_unknown(window);
         input[allele].fill(MASK);
         input
     }
@@ -115,7 +115,7 @@ impl<M: Mixer> AlleleModel for CaduceusMaskedLm<M> {
 
 impl AlleleModel for MambaDna {
     fn input(&self, window: &[u8], _allele: Range<usize>) -> Vec<u8> {
-        window.to_vec()
+        without_unknown(window)
     }
 
     fn counted(&self, window: &[u8], allele: Range<usize>) -> Range<usize> {

@@ -214,6 +214,7 @@ fn references_without_order_are_refused() {
     for (fasta, expected) in [
         (">one\nAC\nACGT\n", "line 3 of"),
         (">one\nACGT\nAC\nACG\n", "line 4 of"),
+        (">one\nACGT\nACGT\r\nACGT\n", "line 4 of"),
         (">one\nAC\n>one\nAC\n", "two records `one`"),
         (">one\n>two\nAC\n", "record `one`"),
         ("@one\nAC\n+\nII\n", "FASTA file"),
