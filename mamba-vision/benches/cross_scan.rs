@@ -1,11 +1,11 @@
-//! Four directions across an image: read in place, and as VMamba's original code does it, by copies in the order of each
-//! direction, a plain scan, and the way back. On the device that `MAMBA_BENCH_DEVICE` names (`flex`, `cuda`, `wgpu`; Burn's
-//! default if it is not set), with `MAMBA_BENCH_BATCH` images (4 if it is not set).
+//! Four directions across an image: read in place, and as VMamba's original code does it, by copies in the order of
+//! each direction, a plain scan, and the way back. On the device that `MAMBA_BENCH_DEVICE` names (`flex`, `cuda`,
+//! `wgpu`; Burn's default if it is not set), with `MAMBA_BENCH_BATCH` images (4 if it is not set).
 //!
 //! `cargo bench -p mamba-vision --bench cross_scan`
 //!
-//! The copies' projections are not counted: both sides get time steps, b and c as their scan reads them. Memory is what is
-//! allocated at most during one call, with its gradients; it is counted on CPUs.
+//! The copies' projections are not counted: both sides get time steps, b and c as their scan reads them. Memory is what
+//! is allocated at most during one call, with its gradients; it is counted on CPUs.
 
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -7,8 +7,8 @@ use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::{Device, Tensor};
 use mamba_blocks::parts::project;
 
-/// Every channel times a factor that the mean over all tokens tells: the channel half of LocalMamba's SCAttn (Huang et al.
-/// 2024), which is all of it in the published models.
+/// Every channel times a factor that the mean over all tokens tells: the channel half of LocalMamba's SCAttn (Huang et
+/// al. 2024), which is all of it in the published models.
 #[derive(Module, Debug)]
 pub struct ChannelAttention {
     /// Norm of every token.

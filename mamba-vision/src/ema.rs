@@ -1,8 +1,7 @@
 //! The average of a model's weights over its training.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use std::collections::HashMap;
 
 /// An exponential moving average of weights, which often does better than the last ones (Polyak & Juditsky 1992).
 ///
@@ -35,11 +34,15 @@ impl<M: Module> Ema<M> {
     }
 
     /// Takes in the weights of `model`: the one that the average began with, some steps on.
+    ///
+    /// # Panics
+    /// If it is a model of another shape.
     pub fn update(&mut self, model: &M) {
         let decay = self.decay.min((1 + self.updates) as f64 / (10 + self.updates) as f64);
         let mut values = Values::default();
         model.valid().visit(&mut values);
-        self.average = self.average.clone().map(&mut Averaging { values, decay });
+        let mut averaging = Averaging { values: values.0.into_iter(), decay };
+        self.average = self.average.clone().map(&mut averaging);
         self.updates += 1;
     }
 
@@ -49,25 +52,25 @@ impl<M: Module> Ema<M> {
     }
 }
 
-/// Parameters, flat.
+/// Parameters, flat. They are told by their order: batch norms get new identities for their statistics when they are
+/// loaded.
 #[derive(Default)]
-struct Values(HashMap<ParamId, Tensor<1>>);
+struct Values(Vec<Tensor<1>>);
 
 impl ModuleVisitor for Values {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.insert(param.id, param.val().flatten(0, D - 1));
+        self.0.push(param.val().flatten(0, D - 1));
     }
 }
 
 struct Averaging {
-    values: Values,
+    values: std::vec::IntoIter<Tensor<1>>,
     decay: f64,
 }
 
 impl ModuleMapper for Averaging {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let value = self.values.0.get(&param.id).cloned();
-        let value = value.unwrap_or_else(|| panic!("Ema: parameter {} is not in the model", param.id));
+        let value = self.values.next().expect("both models have the same parameters");
         let decay = self.decay;
         param.map(|average| {
             let value = value.reshape(average.dims());

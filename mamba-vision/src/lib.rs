@@ -5,7 +5,7 @@
 //! | [`order`] | see there | the orders in which a scan visits an image, as tables that the operators read |
 //! | [`Vim`] | Zhu et al. 2024 | Vision Mamba: patches through bidirectional mixers |
 //! | [`VMamba`] | Liu et al. 2024 | stages of blocks that scan the image in four directions |
-//! | [`LocalVim`], [`LocalVMamba`] | Huang et al. 2024 | the same two with windows among the directions, and the search for them |
+//! | [`LocalVim`], [`LocalVMamba`] | Huang et al. 2024 | the same two with windows among the directions |
 //! | [`EfficientVMamba`] | Pei et al. 2024 | scans of sub-grids beside convolutions |
 //! | [`MambaSr`] | Aybar 2024, after Guo et al. 2024 | super-resolution of satellite images |
 //! | [`data`] | LeCun et al. 1998; Xiao et al. 2017 | labelled images, and how they are read and varied |

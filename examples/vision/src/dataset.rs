@@ -87,3 +87,46 @@ fn folders(folder: &Path, test: &str, side: usize) -> Result<DataSet, Error> {
     };
     Ok(DataSet { train: images(train)?, test: images(test)?, names })
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A data set of twelve and four images of 8 x 8 pixels in two classes, which `folder` gets.
+    pub fn tiny(folder: &Path) -> &Path {
+        for (part, count) in [("train", 12_u8), ("t10k", 4)] {
+            let header = |kind: u8, sizes: &[u8]| {
+                let sizes = sizes.iter().flat_map(|&size| [0, 0, 0, size]);
+                [0, 0, 8, kind].into_iter().chain(sizes).collect::<Vec<_>>()
+            };
+            let mut images = header(3, &[count, 8, 8]);
+            images.extend((0..count).flat_map(|image| (0..64).map(move |place| (image % 2 * 100).wrapping_add(place))));
+            let mut labels = header(1, &[count]);
+            labels.extend((0..count).map(|image| image % 2));
+            fs::write(folder.join(format!("{part}-images-idx3-ubyte")), images).unwrap();
+            fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn data_sets_are_told_by_their_files() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(read(folder.path(), 8), Err(Error::NoData { .. })));
+        let data = read(tiny(folder.path()), 8).unwrap();
+        assert_eq!((data.train.len(), data.test.len(), data.names.len()), (12, 4, 10));
+        // A folder for each class in `train` and `test`, with other classes in one of them.
+        let other = tempfile::tempdir().unwrap();
+        let picture = |name: &str| {
+            let path = other.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            image::RgbImage::new(5, 7).save(path).unwrap();
+        };
+        ["train/a/1.png", "train/b/1.png", "test/a/1.png"].into_iter().for_each(picture);
+        assert!(matches!(read(other.path(), 8), Err(Error::OtherClasses { .. })));
+        picture("test/b/1.png");
+        let data = read(other.path(), 8).unwrap();
+        assert_eq!((data.train.dims(), data.test.len(), data.names), ([3, 8, 8], 2, vec!["a".into(), "b".into()]));
+    }
+}

@@ -20,8 +20,8 @@ pub enum Error {
     #[error("the classes of {path} are not those to train on: {found} and {expected}")]
     OtherClasses { path: PathBuf, found: String, expected: String },
     #[error(
-        "{path} has no data set: expected idx files (train-images-idx3-ubyte...), CIFAR-10 (data_batch_1.bin or .png), or \
-         folders train and test with a folder for each class"
+        "{path} has no data set: expected idx files (train-images-idx3-ubyte...), CIFAR-10 (data_batch_1.bin or .png), \
+         or folders train and test with a folder for each class"
     )]
     NoData { path: PathBuf },
     #[error("the model cannot be built: {0}")]
@@ -56,6 +56,8 @@ pub enum Error {
     NoFeatures,
     #[error("{path} is no raster image that can be read: {reason}")]
     Raster { path: PathBuf, reason: String },
+    #[error("{path} has a name of no picture that can be written: expected one that ends in .png or .jpg")]
+    Format { path: PathBuf },
     #[error("--bands {band}: {path} has {bands} bands, counted from 1")]
     Band { path: PathBuf, band: usize, bands: usize },
     #[error("--crop {given}: {path} has {width} columns and {height} rows")]

@@ -13,11 +13,11 @@ use mamba_vision::data::Picture;
 use crate::checkpoint::{Checkpoint, Config};
 use crate::error::Error;
 use crate::heat;
-use crate::model::Model;
+use crate::model::{Kind, Model};
 use crate::pictures::{for_each, listed, on_device};
 
-/// Draws on which pixels the answer of a run's model depends (saliency, Simonyan et al. 2014), for each picture, and on which
-/// the middle of its last features does, over all of them (effective receptive field, Luo et al. 2016).
+/// Draws on which pixels the answer of a run's model depends (saliency, Simonyan et al. 2014), for each picture, and on
+/// which the middle of its last features does, over all of them (effective receptive field, Luo et al. 2016).
 #[derive(Args)]
 pub struct ExplainArgs {
     /// PNG or JPEG files, or folders of them
@@ -36,6 +36,9 @@ pub struct ExplainArgs {
 
 pub fn explain(args: &ExplainArgs, device: &Device) -> Result<(), Error> {
     let mut checkpoint = Checkpoint::open(&args.run)?;
+    if checkpoint.config.settings.model == Kind::Linear {
+        return Err(Error::NoFeatures);
+    }
     let files = listed(&args.images)?;
     // Only pixels have gradients: the model is as in use, without dropped paths and with the statistics of its norms.
     checkpoint.config.sizes.drop_path = 0.0;

@@ -84,12 +84,12 @@ pub fn train(args: &TrainArgs, matches: &ArgMatches, device: &Device) -> Result<
 fn start(args: &TrainArgs, device: &Device) -> Result<Trainer, Error> {
     let settings = args.settings.clone();
     settings.validate()?;
-    let folder = args.data.clone().unwrap_or_else(dataset::shipped);
-    let folder = std::path::absolute(&folder).map_err(Error::read(&folder))?;
-    let data = dataset::read(&folder, settings.side)?;
     if checkpoint::exists(&args.out) && !args.overwrite {
         return Err(Error::RunExists { path: args.out.clone() });
     }
+    let folder = args.data.clone().unwrap_or_else(dataset::shipped);
+    let folder = std::path::absolute(&folder).map_err(Error::read(&folder))?;
+    let data = dataset::read(&folder, settings.side)?;
     let sizes = Sizes {
         d_model: settings.d_model,
         depths: settings.depths.clone(),

@@ -155,3 +155,63 @@ fn schedule(settings: &Settings, steps_of_epoch: usize) -> Result<ModuleLrSchedu
     let phases = vec![LrSchedulerConfig::Linear(rise), LrSchedulerConfig::Cosine(fall)];
     SequentialLrSchedulerConfig::new(phases, vec![steps_of_epoch]).init().map_err(Error::Schedule)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::save;
+    use crate::dataset::tests::tiny;
+    use crate::model::{Kind, Sizes};
+    use clap::{Args, FromArgMatches};
+
+    fn settings(model: Kind) -> Settings {
+        let command = Settings::augment_args(clap::Command::new("train"));
+        let flags = ["--epochs=3", "--batch=4", "--d-model=8", "--depths=1,1", "--drop-path=0.3", "--ema=0.9"];
+        let more = ["--mixup=0.8", "--cutmix=1", "--crop=0.5", "--color=0.3"];
+        let matches = command.get_matches_from(["train"].iter().chain(&flags).chain(&more));
+        Settings { model, ..Settings::from_arg_matches(&matches).unwrap() }
+    }
+
+    /// What a model says of all test images.
+    fn scores(model: &Model, run: &Trainer, device: &Device) -> Vec<f32> {
+        let (images, _) = run.data.test.batch(&[0, 1, 2, 3], device);
+        model.forward(run.config.normalized(images)).into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn a_run_goes_on_from_its_checkpoint_as_if_it_had_not_stopped() {
+        for kind in [Kind::Vmamba, Kind::Cnn] {
+            let (device, folder) = (Device::default(), tempfile::tempdir().unwrap());
+            let settings = settings(kind);
+            settings.validate().unwrap();
+            let data = || crate::dataset::read(tiny(folder.path()), settings.side).unwrap();
+            let sizes = Sizes {
+                d_model: settings.d_model,
+                depths: settings.depths.clone(),
+                enlarge: 1,
+                drop_path: settings.drop_path,
+                image: data().train.dims(),
+                classes: data().train.classes(),
+            };
+            let (names, statistics) = (data().names, data().train.statistics());
+            let config = Config::new(settings.clone(), sizes, names, (folder.path().into(), 12), statistics);
+            let go_on = AtomicBool::new(false);
+            let mut run = Trainer::start(config, data(), &device).unwrap();
+            run.epoch(1, &go_on).unwrap();
+            let average = run.average.as_ref().map(|average| average.model());
+            save(folder.path(), &run.config, &run.history, (&run.model, average), &run.optimizer).unwrap();
+            let checkpoint = Checkpoint::open(folder.path()).unwrap();
+            let mut other = Trainer::resume(checkpoint, data(), &device).unwrap();
+            for epoch in 2..=3 {
+                run.epoch(epoch, &go_on).unwrap();
+                other.epoch(epoch, &go_on).unwrap();
+            }
+            let last = |run: &Trainer| scores(&run.model.valid(), run, &device);
+            assert_eq!(last(&run), last(&other), "{kind:?}");
+            let average = |run: &Trainer| scores(run.average.as_ref().unwrap().model(), run, &device);
+            assert_eq!(average(&run), average(&other), "{kind:?}");
+            let losses = |run: &Trainer| run.history.iter().map(|record| record.loss).collect::<Vec<_>>();
+            assert_eq!(losses(&run), losses(&other));
+        }
+    }
+}

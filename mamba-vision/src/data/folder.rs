@@ -27,12 +27,12 @@ pub struct FolderImages {
 const MOST_CLASSES: usize = 1 << 16;
 
 impl ImageFolder {
-    /// Lists the folder at `path`: classes and files by name. Files of other kinds, and those that begin with a dot, are
-    /// passed over.
+    /// Lists the folder at `path`: classes and files by name. Files of other kinds, and those that begin with a dot,
+    /// are passed over.
     ///
     /// # Errors
-    /// [`DataError::Read`], [`DataError::NoClasses`], [`DataError::ManyClasses`], and [`DataError::NoImages`] if no class
-    /// has any.
+    /// [`DataError::Read`], [`DataError::NoClasses`], [`DataError::ManyClasses`], and [`DataError::NoImages`] if no
+    /// class has any.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         let folders: Vec<_> = sorted(path)?.into_iter().filter(|entry| entry.is_dir()).collect();
@@ -69,8 +69,8 @@ impl ImageFolder {
         self.files.is_empty()
     }
 
-    /// Decodes all files at `[height, width]`, as [`Picture::read_at`] does. A bad one is left out. `see` is called after
-    /// each.
+    /// Decodes all files at `[height, width]`, as [`Picture::read_at`] does. A bad one is left out. `see` is called
+    /// after each.
     ///
     /// # Errors
     /// [`DataError::NoImages`] if none is good.

@@ -16,7 +16,8 @@ pub struct Mix {
     pub cutmix: f64,
 }
 
-/// The share of every class in every image, `[batch, classes]`: of its own all but `smoothing`, which all classes share.
+/// The share of every class in every image, `[batch, classes]`: of its own all but `smoothing`, which all classes
+/// share.
 pub fn one_hot(labels: Tensor<1, Int>, classes: usize, smoothing: f64) -> Tensor<2> {
     let own: Tensor<2> = labels.one_hot::<2>(classes).float();
     own.mul_scalar(1.0 - smoothing).add_scalar(smoothing / classes as f64)
@@ -63,7 +64,8 @@ fn share<R: Rng + ?Sized>(alpha: f64, rng: &mut R) -> f64 {
     Beta::new(alpha, alpha).unwrap_or_else(|error| panic!("Mix: {alpha}: {error}")).sample(rng)
 }
 
-/// A mask `[1, 1, height, width]` that is 1 in a rectangle of about `1 - own` of all places, and the share outside of it.
+/// A mask `[1, 1, height, width]` that is 1 in a rectangle of about `1 - own` of all places, and the share outside of
+/// it.
 fn rectangle<R: Rng + ?Sized>(size: [usize; 2], own: f64, rng: &mut R, device: &Device) -> (Tensor<4>, f64) {
     let [rows, columns] = size.map(|side| {
         let (half, middle) = ((side as f64 * (1.0 - own).sqrt() / 2.0) as usize, rng.random_range(0..side));

@@ -9,8 +9,8 @@ pub struct Variation {
     pub shift: usize,
     /// Whether every second image is mirrored.
     pub flip: bool,
-    /// The least share of an image's area that is cut out and scaled to the whole (Szegedy et al. 2015); 1 for none. The
-    /// sides of what is cut out change by at most a third against each other.
+    /// The least share of an image's area that is cut out and scaled to the whole (Szegedy et al. 2015); 1 for none.
+    /// The sides of what is cut out change by at most a third against each other.
     pub crop: f64,
     /// By how much brightness, contrast and, with three channels, saturation may change, each as a share.
     pub color: f64,
@@ -55,10 +55,9 @@ impl Variation {
             let area: f64 = rng.random_range(self.crop..=1.0);
             let aspect = (rng.random_range(-1.0..=1.0) * (4.0_f64 / 3.0).ln()).exp();
             step = [(area * aspect).sqrt(), (area / aspect).sqrt()].map(|step| step.min(1.0));
-            for axis in 0..2 {
-                start[axis] += rng.random::<f64>() * (1.0 - step[axis]) * size[axis] as f64;
+            for ((start, step), side) in start.iter_mut().zip(step).zip(size) {
                 // Pixels are read at their middles.
-                start[axis] += (step[axis] - 1.0) / 2.0;
+                *start += rng.random::<f64>() * (1.0 - step) * side as f64 + (step - 1.0) / 2.0;
             }
         }
         Draw { size, start, step, is_mirrored: self.flip && rng.random::<bool>() }

@@ -9,7 +9,8 @@ use burn::nn::{BatchNorm, BatchNormConfig, LayerNorm, PaddingConfig2d};
 use burn::tensor::activation::{gelu, relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 
-/// A scan of sub-grids and a convolution beside each other, both with the same attention over channels (Pei et al. 2024).
+/// A scan of sub-grids and a convolution beside each other, both with the same attention over channels (Pei et al.
+/// 2024).
 #[derive(Module, Debug)]
 pub struct EvssBlock {
     /// Norm before both.

@@ -12,8 +12,8 @@ const W2F: Order = W2.from_the_end();
 const W7: Order = Order::window(7);
 const W7F: Order = W7.from_the_end();
 
-/// The directions among which LocalMamba searches, in the order of the weights of a search: rows, columns, windows of 2 and
-/// of 7, each also from the end.
+/// The directions among which LocalMamba searches, in the order of the weights of a search: rows, columns, windows of 2
+/// and of 7, each also from the end.
 pub const LOCAL_CHOICES: [Order; 8] = [H, HF, V, VF, W2, W2F, W7, W7F];
 
 /// Those of a block.

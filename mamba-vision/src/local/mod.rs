@@ -1,5 +1,5 @@
-//! What the two LocalMamba models share (Huang et al. 2024): directions, their attention and their sum, and the search for
-//! them.
+//! What the two LocalMamba models share (Huang et al. 2024): directions, their attention and their sum, and the search
+//! for them.
 
 mod directions;
 mod merge;

@@ -12,8 +12,8 @@ use burn::tensor::{Device, Tensor};
 use mamba_blocks::parts::{project, project_in_halves};
 use mamba_blocks::{ConfigError, MambaConfig};
 
-/// One projection in and one out, and between them a branch for each direction, the attention of all and their sum (Huang
-/// et al. 2024).
+/// One projection in and one out, and between them a branch for each direction, the attention of all and their sum
+/// (Huang et al. 2024).
 #[derive(Module, Debug)]
 pub struct LocalMamba {
     /// From `d_model` to `[x, z]`, `2 * d_inner`.

@@ -79,8 +79,8 @@ impl LocalVim {
         norm(&self.norm_f, self.drop_path.forward(hidden), residual).normed
     }
 
-    /// The residual stream behind each of `layers` (the first is 0, in rising order), without the class token, for dense
-    /// tasks: `[batch, rows, columns, d_model]`.
+    /// The residual stream behind each of `layers` (the first is 0, in rising order), without the class token, for
+    /// dense tasks: `[batch, rows, columns, d_model]`.
     ///
     /// # Panics
     /// As [`forward`](Self::forward), or if there is no such layer.
@@ -117,8 +117,8 @@ impl LocalVim {
         (hidden, residual)
     }
 
-    /// The `count` directions with the greatest weights of every layer, as [`LocalVimConfig`] takes them; none without a
-    /// search.
+    /// The `count` directions with the greatest weights of every layer, as [`LocalVimConfig`] takes them; none without
+    /// a search.
     pub fn strongest_directions(&self, count: usize) -> Option<Vec<Vec<Order>>> {
         self.layers.iter().map(|layer| layer.mixer.merge.strongest(count)).collect()
     }

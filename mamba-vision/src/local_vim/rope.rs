@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Turns pairs of channels by angles that rise with the row in the first half of the channels, and with the column in the
-/// second (EVA-02, Fang et al. 2023). Row `h` of `H` counts as `14 h / H`, for images of any size.
+/// Turns pairs of channels by angles that rise with the row in the first half of the channels, and with the column in
+/// the second (EVA-02, Fang et al. 2023). Row `h` of `H` counts as `14 h / H`, for images of any size.
 #[derive(Module, Debug)]
 pub struct Rope {
     /// `[tokens, d_model]`; computed, so neither trained nor stored.

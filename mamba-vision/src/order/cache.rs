@@ -43,8 +43,8 @@ pub fn scan_paths(orders: &[Order], grid: Grid, device: &Device) -> Result<ScanP
     cached(orders, grid, Tokens::Places, device)
 }
 
-/// The paths of `orders` through an image whose windows are padded with tokens behind the others, which are zero; all are
-/// as long as the longest. The class token, if there is one, is met at the step of its own place.
+/// The paths of `orders` through an image whose windows are padded with tokens behind the others, which are zero; all
+/// are as long as the longest. The class token, if there is one, is met at the step of its own place.
 pub(crate) fn padded_scan_paths(
     orders: &[Order],
     grid: Grid,

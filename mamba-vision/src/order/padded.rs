@@ -5,16 +5,16 @@ use super::{Grid, Order, OrderError, Path};
 /// Where a class token stands among the tokens of an image.
 pub(crate) type ClassPlace = Option<usize>;
 
-/// The path that LocalMamba's published models take through the tokens of an image: windows are whole, padded with tokens
-/// behind all others, as many as the path needs; the class token is met at the step of its own place.
+/// The path that LocalMamba's published models take through the tokens of an image, `grid`: windows are whole, padded
+/// with tokens behind all others, as many as the path needs; the class token is met at the step of its own place.
 pub(super) fn padded(order: Order, grid: Grid, class: ClassPlace) -> Result<Path, OrderError> {
     let outer = order.padded(grid.checked()?).checked()?;
     let path = order.path(outer)?;
     let mut padding = grid.length() + usize::from(class.is_some())..;
     let token = |&place: &usize| {
         let (row, column) = (place / outer.width, place % outer.width);
-        match outer == grid || row < grid.height && column < grid.width {
-            true => behind_class(if outer == grid { place } else { row * grid.width + column }, class),
+        match row < grid.height && column < grid.width {
+            true => behind_class(row * grid.width + column, class),
             false => padding.next().expect("the range has no end"),
         }
     };

@@ -79,8 +79,8 @@ impl VMamba {
         features
     }
 
-    /// The `count` directions with the greatest weights of every block, as [`LocalVMambaConfig`] takes them; none without a
-    /// search.
+    /// The `count` directions with the greatest weights of every block, as [`LocalVMambaConfig`] takes them; none
+    /// without a search.
     ///
     /// [`LocalVMambaConfig`]: crate::LocalVMambaConfig
     pub fn strongest_directions(&self, count: usize) -> Option<Vec<Vec<Order>>> {

@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use std::path::Path;
 
 impl VMambaConfig {
-    /// Makes the model with the weights in the file `path`, in f32: a `.pth` of the
-    /// [original implementation](https://github.com/MzeroMiko/VMamba), of either release, or its tensors as safetensors.
+    /// Makes the model with the weights in the file `path`, in f32: a `.pth` of the [original
+    /// implementation](https://github.com/MzeroMiko/VMamba), of either release, or its tensors as safetensors.
     ///
     /// Nothing in a file is executed. Of a file with an average of the weights beside them, the weights are taken.
     ///

@@ -192,8 +192,8 @@ impl Ss2d {
         y.reshape(dims).cast(dtype)
     }
 
-    /// The four sub-grids of every second row and column, each scanned for itself: a quarter of the tokens with four times
-    /// the channels. Odd sides are padded with zeros.
+    /// The four sub-grids of every second row and column, each scanned for itself: a quarter of the tokens with four
+    /// times the channels. Odd sides are padded with zeros.
     fn scan_sub_grids(&self, x: Tensor<4>) -> Tensor<4> {
         let ([_, height, width, _], dtype, device) = (x.dims(), x.dtype(), x.device());
         let x = squares(x);
@@ -206,8 +206,8 @@ impl Ss2d {
         y.narrow(1, 0, height).narrow(2, 0, width).cast(dtype)
     }
 
-    /// What each direction gives of the tokens `[batch, length, d_inner]`, which all read, or of `k * d_inner` channels, of
-    /// which each reads its own: `[batch, length, k, d_inner]`, at least f32.
+    /// What each direction gives of the tokens `[batch, length, d_inner]`, which all read, or of `k * d_inner`
+    /// channels, of which each reads its own: `[batch, length, k, d_inner]`, at least f32.
     fn directions(&self, x: Tensor<3>, paths: &ScanPaths) -> Tensor<4> {
         let [batch, length, channels] = x.dims();
         let [k, features, d_inner] = self.x_proj_weight.dims();

@@ -1,4 +1,5 @@
-//! EfficientVMamba against the original (`fixtures/make_local.py`), its sizes, and what is wrong with files and settings.
+//! EfficientVMamba against the original (`fixtures/make_local.py`), its sizes, and what is wrong with files and
+//! settings.
 
 use crate::fixture::{check, file, parameters, tensor};
 use crate::{assert_close, device, random};

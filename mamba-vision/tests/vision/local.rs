@@ -1,5 +1,5 @@
-//! LocalVim and LocalVMamba against the original (`fixtures/make_local.py`), their sizes, the search for directions, and
-//! what is wrong with files and settings.
+//! LocalVim and LocalVMamba against the original (`fixtures/make_local.py`), their sizes, the search for directions,
+//! and what is wrong with files and settings.
 
 use crate::fixture::{check, file, parameters};
 use crate::{device, random};

@@ -15,8 +15,8 @@ use crate::error::Error;
 use crate::heat;
 use raster::{Raster, is_tiff};
 
-/// Enlarges a picture or a satellite image four times with the weights of opensr-mamba, which were trained on Sentinel-2:
-/// red, green and blue of 10 m become 2.5 m.
+/// Enlarges a picture or a satellite image four times with the weights of opensr-mamba, which were trained on
+/// Sentinel-2: red, green and blue of 10 m become 2.5 m.
 #[derive(Args)]
 pub struct SuperResolveArgs {
     /// PNG, JPEG or (Geo)TIFF of 8 or 16 bits or f32
@@ -24,13 +24,13 @@ pub struct SuperResolveArgs {
     /// PNG, JPEG or (Geo)TIFF; a TIFF keeps type and place of a TIFF
     output: PathBuf,
     /// Which bands are red, green and blue, counted from 1
-    #[arg(long, value_delimiter = ',', num_args = 3, default_value = "1,2,3", value_names = ["RED,GREEN,BLUE"])]
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3", value_name = "RED,GREEN,BLUE")]
     bands: Vec<usize>,
     /// The value of full reflectance [default: 255 for 8 bits, 10000 for 16 bits, 1 for f32]
     #[arg(long)]
     white: Option<f32>,
     /// A part of the image: its first column and row, its columns and rows [default: all]
-    #[arg(long, value_delimiter = ',', num_args = 4, value_names = ["LEFT,TOP,WIDTH,HEIGHT"])]
+    #[arg(long, value_delimiter = ',', value_name = "LEFT,TOP,WIDTH,HEIGHT")]
     crop: Option<Vec<usize>>,
     /// Pixels on the side of the tiles that a large image is taken apart into
     #[arg(long, default_value_t = 128)]
@@ -59,6 +59,20 @@ pub fn super_resolve(args: &SuperResolveArgs, device: &Device) -> Result<(), Err
     }
     if let Some(white) = args.white.filter(|white| !(*white > 0.0 && white.is_finite())) {
         return flag("white", &white, "a positive number");
+    }
+    for (flag_name, values, count, expected) in [
+        ("bands", Some(&args.bands), 3, "three numbers: red, green, blue"),
+        ("crop", args.crop.as_ref(), 4, "four numbers: left, top, width, height"),
+    ] {
+        if let Some(values) = values.filter(|values| values.len() != count) {
+            return flag(flag_name, &values.iter().map(ToString::to_string).collect::<Vec<_>>().join(","), expected);
+        }
+    }
+    if !is_tiff(&args.output) {
+        heat::format(&args.output)?;
+    }
+    if let Some(path) = &args.compare {
+        heat::format(path)?;
     }
     let image = Raster::read(&args.input)?.bands(&args.bands, &args.input)?;
     let image = match &args.crop {
