@@ -52,16 +52,16 @@ pub fn dispatch() -> String {
         picture.arrow([320.0, y], [320.0, y + 39.0], INK);
     }
     picture.label(474.0, 38.0, "checks shapes");
-    picture.arrow([460.0, 42.0], [598.0, 318.0], FAINT);
-    picture.text_in(560.0, 190.0, "no kernel", INK, "start");
+    picture.arrow([460.0, 42.0], [630.0, 318.0], FAINT);
+    picture.label(566.0, 190.0, "no kernel");
     picture.text_in(168.0, 190.0, "saves what the", INK, "end");
     picture.text_in(168.0, 206.0, "backward node needs", INK, "end");
-    picture.text_in(168.0, 258.0, "GPUs with fusion;", INK, "end");
-    picture.text_in(168.0, 274.0, "shapes by `meta`", INK, "end");
-    for (x, words) in [(60.0, "Flex, NdArray"), (250.0, "CubeBackend")] {
-        picture.named([x, 320.0], [140.0, 36.0], PALE, words);
-        picture.arrow([320.0, 280.0], [x + 70.0, 318.0], INK);
-    }
+    picture.label(474.0, 258.0, "GPUs with fusion;");
+    picture.label(474.0, 274.0, "shapes by meta");
+    picture.named([60.0, 320.0], [140.0, 36.0], PALE, "Flex, NdArray");
+    picture.arrow([186.0, 204.0], [130.0, 318.0], INK);
+    picture.named([250.0, 320.0], [140.0, 36.0], PALE, "CubeBackend");
+    picture.arrow([320.0, 280.0], [320.0, 318.0], INK);
     picture.named([530.0, 320.0], [140.0, 36.0], PALE, "reference");
     picture.text(130.0, 376.0, "SIMD and threads");
     picture.text(320.0, 376.0, "CUDA, ROCm, Vulkan,");
