@@ -1,5 +1,6 @@
 //! One direction of a Mamba mixer: what lies between its projections in and out.
 
+use crate::order::ScanPaths;
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::nn::conv::Conv1d;
@@ -24,6 +25,14 @@ pub struct Branch {
     pub d: Param<Tensor<1>>,
 }
 
+/// How a branch goes through the tokens.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub direction: Direction,
+    /// One path; none through the tokens as they are.
+    pub path: Option<&'a ScanPaths>,
+}
+
 /// What a scan reads of the tokens.
 #[derive(Clone)]
 pub(crate) struct Selection {
@@ -44,16 +53,30 @@ impl Branch {
 
     /// `x` and the gate `z` are `[batch, length, d_inner]`; returns the same shape.
     pub fn forward(&self, x: Tensor<3>, z: Tensor<3>, direction: Direction) -> Tensor<3> {
-        self.scan(self.select(x, direction), &self.a_log, z, direction)
+        self.go(x, z, Way { direction, path: None })
+    }
+
+    /// As [`forward`](Self::forward) along one path through the tokens.
+    pub fn forward_along(&self, x: Tensor<3>, z: Tensor<3>, path: &ScanPaths) -> Tensor<3> {
+        self.go(x, z, Way { direction: Direction::Forward, path: Some(path) })
+    }
+
+    pub(crate) fn go(&self, x: Tensor<3>, z: Tensor<3>, way: Way) -> Tensor<3> {
+        self.scan(self.select(x, way), &self.a_log, z, way)
     }
 
     /// Convolution, and what follows from its output token by token.
-    pub(crate) fn select(&self, x: Tensor<3>, direction: Direction) -> Selection {
+    pub(crate) fn select(&self, x: Tensor<3>, way: Way) -> Selection {
+        let [batch, ..] = x.dims();
         let [_, d_state] = self.a_log.dims();
         let [dt_rank, _] = self.dt_proj.weight.dims();
-        let mut options = CausalConv1dOptions::new().with_silu(true).with_direction(direction);
+        let mut options = CausalConv1dOptions::new().with_silu(true);
         if let Some(bias) = &self.conv1d.bias {
             options = options.with_bias(bias.val());
+        }
+        options = options.with_direction(way.direction);
+        if let Some(path) = way.path {
+            options = path.convolution(batch, options);
         }
         let x = causal_conv1d(x, self.conv1d.weight.val().squeeze_dim(1), options).y;
 
@@ -67,19 +90,18 @@ impl Branch {
     }
 
     /// The scan with the decay rates of `a_log`.
-    pub(crate) fn scan(
-        &self,
-        selection: Selection,
-        a_log: &Param<Tensor<2>>,
-        z: Tensor<3>,
-        direction: Direction,
-    ) -> Tensor<3> {
+    pub(crate) fn scan(&self, selection: Selection, a_log: &Param<Tensor<2>>, z: Tensor<3>, way: Way) -> Tensor<3> {
         let Selection { x, delta, b, c } = selection;
+        let [batch, ..] = x.dims();
         let a = at_least_f32(a_log.val()).exp().neg();
         let mut options = SelectiveScanOptions::new().with_delta_softplus(true).with_d(self.d.val()).with_z(z);
         if let Some(bias) = &self.dt_proj.bias {
             options = options.with_delta_bias(bias.val());
         }
-        selective_scan(x, delta, a, b, c, options.with_direction(direction)).y
+        options = options.with_direction(way.direction);
+        if let Some(path) = way.path {
+            options = path.scan(batch, options);
+        }
+        selective_scan(x, delta, a, b, c, options).y
     }
 }

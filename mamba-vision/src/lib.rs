@@ -5,11 +5,14 @@
 //! | [`order`] | see there | the orders in which a scan visits an image, as tables that the operators read |
 //! | [`Vim`] | Zhu et al. 2024 | Vision Mamba: patches through bidirectional mixers |
 //! | [`VMamba`] | Liu et al. 2024 | stages of blocks that scan the image in four directions |
+//! | [`LocalVim`], [`LocalVMamba`] | Huang et al. 2024 | the same two with windows among the directions, and the search for them |
+//! | [`EfficientVMamba`] | Pei et al. 2024 | scans of sub-grids beside convolutions |
 //! | [`MambaSr`] | Aybar 2024, after Guo et al. 2024 | super-resolution of satellite images |
 //! | [`data`] | LeCun et al. 1998; Xiao et al. 2017 | labelled images, and how they are read and varied |
+//! | [`Ema`] | Polyak & Juditsky 1992 | the average of the weights over a training |
 //! | [`optim`] | their published code | which parameters get no weight decay |
 //!
-//! [`VimConfig::load`], [`VMambaConfig::load`] and [`MambaSrConfig::load`] read published weights.
+//! The `load` of every configuration, such as [`VimConfig::load`], reads published weights.
 //!
 //! Images are `[batch, channels, height, width]`, as Burn's convolutions take them; inside, channels are last.
 //!
@@ -24,11 +27,17 @@
 //! ```
 
 mod branch;
+mod channel_attention;
 mod checkpoint;
 mod config;
 pub mod data;
 mod drop_path;
+mod efficient_vmamba;
+mod ema;
 mod init;
+mod local;
+mod local_vim;
+mod local_vmamba;
 mod mamba_sr;
 pub mod optim;
 pub mod order;
@@ -36,12 +45,21 @@ mod vim;
 mod vmamba;
 
 pub use branch::Branch;
+pub use channel_attention::ChannelAttention;
 pub use checkpoint::WeightsError;
 pub use drop_path::DropPath;
+pub use efficient_vmamba::{
+    ConvBranch, ConvNorm, EfficientBlock, EfficientStage, EfficientVMamba, EfficientVMambaConfig, EvssBlock,
+    InvertedResidual, SqueezeExcite,
+};
+pub use ema::Ema;
+pub use local::{DirectionMerge, LOCAL_CHOICES};
+pub use local_vim::{LocalMamba, LocalVim, LocalVimBlock, LocalVimConfig, Rope};
+pub use local_vmamba::{LocalVMamba, LocalVMambaConfig};
 pub use mamba_sr::{Attention, MambaSr, MambaSrConfig, SrBlock, SrGroup};
 pub use order::{Axis, Grid, Order, OrderError, Path, ScanPaths, scan_paths, serialise};
 pub use vim::{BiMamba, BiMambaConfig, BiMambaType, ClassToken, Vim, VimBlock, VimConfig};
 pub use vmamba::{
-    Classifier, ConvDownsample, Downsample, DownsampleType, Mlp, PatchEmbed, PatchEmbedType, PatchMerging, Ss2d,
-    Ss2dConfig, VMamba, VMambaConfig, VssBlock, VssStage,
+    Classifier, ConvDownsample, Downsample, DownsampleType, Mlp, PatchEmbed, PatchEmbedType, PatchMerging, ScanPattern,
+    Ss2d, Ss2dConfig, VMamba, VMambaConfig, VssBlock, VssStage,
 };

@@ -6,7 +6,7 @@ use mamba_blocks::optim::adamw_except;
 
 /// The last part of the path of a parameter without weight decay; Burn calls the weight of a norm `gamma`.
 const NO_WEIGHT_DECAY: &str =
-    r"(^|\.)(a_log|a_b_log|a_logs|d|ds|dt_projs_bias|bias|gamma|beta|cls_token|pos_embed|skip_scale2?)$";
+    r"(^|\.)(a_log|a_b_log|a_logs|d|ds|dt_projs_bias|bias|gamma|beta|cls_token|pos_embed|skip_scale2?|weights)$";
 
 /// The parameters without weight decay, by the ends of their paths: decay rates, skips, biases, norms, the class token
 /// and the positions.

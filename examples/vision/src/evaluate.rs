@@ -32,36 +32,48 @@ impl Confusion {
         right as f64 / self.0.iter().flatten().sum::<usize>() as f64
     }
 
+    /// The share of the images of every class that were taken for it; none for a class without images.
+    pub fn by_class(&self) -> impl Iterator<Item = Option<f64>> {
+        self.0.iter().enumerate().map(|(class, row)| match row.iter().sum::<usize>() {
+            0 => None,
+            images => Some(row[class] as f64 / images as f64),
+        })
+    }
+
     /// As a picture: a row for each class, a column for each that it was taken for.
-    pub fn svg(&self) -> String {
+    pub fn svg(&self, names: &[String]) -> String {
         const CELL: usize = 44;
-        let side = CELL * (self.0.len() + 1);
+        const MARGIN: usize = 110;
+        let side = CELL * self.0.len() + MARGIN + 10;
         let mut svg = format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}" font-family="sans-serif" font-size="13" text-anchor="middle">"#
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}" font-family="sans-serif" font-size="13">"#
         );
-        let mut text = |column: usize, row: usize, text: &str| {
-            let (x, y) = (column * CELL + CELL / 2, row * CELL + CELL / 2 + 5);
-            svg += &format!(r#"<text x="{x}" y="{y}">{text}</text>"#);
-        };
-        for class in 0..self.0.len() {
-            text(class + 1, 0, &class.to_string());
-            text(0, class + 1, &class.to_string());
+        let middle = |class: usize| MARGIN + class * CELL + CELL / 2 + 5;
+        for (class, name) in names.iter().enumerate() {
+            let (at, edge, name) = (middle(class), MARGIN - 6, escaped(name));
+            svg += &format!(r#"<text x="{edge}" y="{at}" text-anchor="end">{name}</text>"#);
+            svg += &format!(r#"<text transform="translate({at} {edge}) rotate(-60)">{name}</text>"#);
         }
         for (class, row) in self.0.iter().enumerate() {
             let most = row.iter().sum::<usize>().max(1) as f64;
             for (taken, &count) in row.iter().enumerate().filter(|(_, count)| **count > 0) {
-                let (x, y) = ((taken + 1) * CELL, (class + 1) * CELL);
+                let (x, y) = (MARGIN + taken * CELL, MARGIN + class * CELL);
                 let color = if class == taken { "#7aa2d6" } else { "#c84820" };
                 let opacity = 0.1 + 0.9 * count as f64 / most;
                 svg += &format!(
-                    r#"<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="{color}" opacity="{opacity:.2}"/><text x="{}" y="{}">{count}</text>"#,
+                    r#"<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="{color}" opacity="{opacity:.2}"/><text x="{}" y="{}" text-anchor="middle">{count}</text>"#,
                     x + CELL / 2,
-                    y + CELL / 2 + 5
+                    middle(class)
                 );
             }
         }
         svg + "</svg>\n"
     }
+}
+
+/// A name as XML.
+fn escaped(name: &str) -> String {
+    name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -72,6 +84,9 @@ mod tests {
     fn accuracy_is_the_share_of_the_diagonal() {
         let confusion = Confusion(vec![vec![3, 1], vec![0, 4]]);
         assert_eq!(confusion.accuracy(), 0.875);
-        assert_eq!(confusion.svg().matches("<rect").count(), 3);
+        assert_eq!(confusion.by_class().collect::<Vec<_>>(), [Some(0.75), Some(1.0)]);
+        let svg = confusion.svg(&["a & b".into(), "<c>".into()]);
+        assert_eq!((svg.matches("<rect").count(), svg.matches("&amp;").count()), (3, 2));
+        assert!(!svg.contains("<c>"));
     }
 }

@@ -3,6 +3,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::interpolate::{Interpolate2d, Interpolate2dConfig, InterpolateMode};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
@@ -10,13 +11,13 @@ use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 use mamba_blocks::ConfigError;
 use mamba_vision::{VMamba, VMambaConfig};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which model.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Two stages of two blocks that scan the image in four directions
+    /// Stages of blocks that scan the image in four directions
     Vmamba,
     /// Three convolutions with batch norms, of as many parameters
     Cnn,
@@ -25,9 +26,12 @@ pub enum Kind {
 }
 
 /// The sizes of a [`Model`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sizes {
     pub d_model: usize,
+    pub depths: Vec<usize>,
+    pub enlarge: usize,
+    pub drop_path: f64,
     /// Channels, height and width of the images.
     pub image: [usize; 3],
     pub classes: usize,
@@ -37,9 +41,16 @@ pub struct Sizes {
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "a program has one")]
 pub enum Model {
-    VMamba(VMamba),
+    VMamba(Enlarged),
     Cnn(Cnn),
     Linear(Linear),
+}
+
+/// A VMamba that sees images larger than they are.
+#[derive(Module, Debug)]
+pub struct Enlarged {
+    vmamba: VMamba,
+    enlarge: Option<Interpolate2d>,
 }
 
 /// Convolution, batch norm and ReLU three times, with the image halved after the first two.
@@ -55,11 +66,11 @@ impl Sizes {
     pub fn init(&self, kind: Kind, device: &Device) -> Result<Model, ConfigError> {
         let [channels, height, width] = self.image;
         let vmamba = || {
-            let config = VMambaConfig::new(self.d_model, vec![2, 2]).with_in_channels(channels);
-            config.with_num_classes(self.classes).try_init(device)
+            let config = VMambaConfig::new(self.d_model, self.depths.clone()).with_in_channels(channels);
+            config.with_num_classes(self.classes).with_drop_path(self.drop_path).try_init(device)
         };
         Ok(match kind {
-            Kind::Vmamba => Model::VMamba(vmamba()?),
+            Kind::Vmamba => Model::VMamba(Enlarged { vmamba: vmamba()?, enlarge: self.enlargement() }),
             Kind::Cnn => {
                 let parameters = vmamba()?.num_params();
                 let cnn = |width| CnnConfig::new(channels, width, self.classes).init(device);
@@ -68,6 +79,14 @@ impl Sizes {
             }
             Kind::Linear => Model::Linear(LinearConfig::new(channels * height * width, self.classes).init(device)),
         })
+    }
+}
+
+impl Sizes {
+    fn enlargement(&self) -> Option<Interpolate2d> {
+        let config = Interpolate2dConfig::new().with_mode(InterpolateMode::Linear).with_align_corners(false);
+        let times = [self.enlarge as f32; 2];
+        (self.enlarge > 1).then(|| config.with_scale_factor(Some(times)).init())
     }
 }
 
@@ -98,15 +117,33 @@ impl Model {
     /// The logits `[batch, classes]` of images `[batch, channels, height, width]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         match self {
-            Self::VMamba(vmamba) => vmamba.forward(images),
-            Self::Cnn(cnn) => cnn.forward(images),
+            Self::VMamba(enlarged) => enlarged.vmamba.forward(enlarged.seen(images)),
+            Self::Cnn(cnn) => cnn.head.forward(cnn.features(images).mean_dim(3).mean_dim(2).flatten(1, 3)),
             Self::Linear(linear) => linear.forward(images.flatten(1, 3)),
+        }
+    }
+
+    /// The last features with places, `[batch, height, width, channels]`; a linear model has none.
+    pub fn features(&self, images: Tensor<4>) -> Option<Tensor<4>> {
+        match self {
+            Self::VMamba(enlarged) => enlarged.vmamba.features(enlarged.seen(images)).pop(),
+            Self::Cnn(cnn) => Some(cnn.features(images).permute([0, 2, 3, 1])),
+            Self::Linear(_) => None,
+        }
+    }
+}
+
+impl Enlarged {
+    fn seen(&self, images: Tensor<4>) -> Tensor<4> {
+        match &self.enlarge {
+            Some(enlarge) => enlarge.forward(images),
+            None => images,
         }
     }
 }
 
 impl Cnn {
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn features(&self, images: Tensor<4>) -> Tensor<4> {
         let mut x = images;
         for (layer, (conv, norm)) in self.convs.iter().zip(&self.norms).enumerate() {
             if layer > 0 {
@@ -114,7 +151,7 @@ impl Cnn {
             }
             x = relu(norm.forward(conv.forward(x)));
         }
-        self.head.forward(x.mean_dim(3).mean_dim(2).flatten(1, 3))
+        x
     }
 }
 
@@ -126,7 +163,8 @@ mod tests {
     #[test]
     fn models_give_a_number_for_each_class_and_the_cnn_is_as_large_as_the_vmamba() {
         let device = Device::default();
-        let sizes = Sizes { d_model: 16, image: [1, 28, 28], classes: 10 };
+        let sizes =
+            Sizes { d_model: 16, depths: vec![2, 2], enlarge: 2, drop_path: 0.0, image: [1, 28, 28], classes: 10 };
         let images = Tensor::<4>::random([2, 1, 28, 28], Distribution::Default, &device);
         let [vmamba, cnn, _] = [Kind::Vmamba, Kind::Cnn, Kind::Linear].map(|kind| {
             let model = sizes.init(kind, &device).unwrap();

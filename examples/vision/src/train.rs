@@ -1,52 +1,48 @@
 //! `train`: from labelled images to a model.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::lr_scheduler::LrSchedulerConfig;
-use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
-use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
-use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::module::Module;
-use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor};
-use clap::Args;
-use examples_common::files::{publish, write_synced};
-use examples_common::progress;
-use mamba_vision::data::{LabelledImages, Variation};
-use mamba_vision::optim::adamw;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
-use serde::Serialize;
+use burn::tensor::Device;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
+use examples_common::files::{publish, remove_scratch, write_synced};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::checkpoint::{self, Checkpoint, Config};
+use crate::dataset::{self, DataSet};
 use crate::error::Error;
-use crate::evaluate::Confusion;
-use crate::model::{Model, Sizes};
+use crate::model::Sizes;
 use crate::plot::curves;
 use crate::settings::Settings;
+use crate::trainer::Trainer;
 
-/// Trains a model on images of the MNIST family and tells how often it is right on others.
+/// Trains a model on labelled images and tells how often it is right on others.
 #[derive(Args)]
 pub struct TrainArgs {
     #[command(flatten)]
     settings: Settings,
-    /// Folder with the four idx files, packed or not [default: the part of Fashion-MNIST that ships here]
+    /// Folder of the images: idx files, CIFAR-10, or a folder for each class [default: the part of Fashion-MNIST that
+    /// ships here]
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Folder of the run: model, settings, history, curves, confusion matrix
+    /// Folder of the run: checkpoint, history, curves, confusion matrix
     #[arg(long, default_value = "runs/vision")]
     out: PathBuf,
-    /// Replace the run in --out
+    /// Continue the run in --out exactly where its last checkpoint stands
     #[arg(long)]
+    resume: bool,
+    /// Replace the run in --out
+    #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
 }
 
 /// One epoch.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub epoch: usize,
     /// Mean loss of its batches.
@@ -57,159 +53,108 @@ pub struct Record {
     pub seconds: f64,
 }
 
-/// Classes of the MNIST family.
-const CLASSES: usize = 10;
+/// How a training ended.
+#[derive(Debug, PartialEq)]
+pub enum Outcome {
+    Finished,
+    Interrupted,
+}
 
-pub fn train(args: &TrainArgs, device: &Device) -> Result<(), Error> {
-    args.settings.validate()?;
-    let folder = args.data.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("data"));
-    let (data, test) = (read(&folder, "train")?, read(&folder, "t10k")?);
-    if test.dims() != data.dims() {
-        return Err(Error::OtherImages { path: folder, found: test.dims(), expected: data.dims() });
+/// Trains on `device` until the last epoch or Ctrl-C; `matches` tells which flags were typed.
+pub fn train(args: &TrainArgs, matches: &ArgMatches, device: &Device) -> Result<Outcome, Error> {
+    let interrupted = listen_for_interrupt()?;
+    let mut trainer = if args.resume { resume(args, matches, device)? } else { start(args, device)? };
+    let parameters = trainer.model.num_params();
+    let DataSet { train, test, .. } = &trainer.data;
+    println!("{} images to train on, {} to test, {parameters} parameters", train.len(), test.len());
+    for epoch in trainer.history.len() + 1..=trainer.config.settings.epochs {
+        if trainer.epoch(epoch, &interrupted)? == Outcome::Interrupted {
+            println!("interrupted in epoch {epoch}, which counts from its start: continue with --resume");
+            return Ok(Outcome::Interrupted);
+        }
+        let models = (&trainer.model, trainer.average.as_ref().map(|average| average.model()));
+        checkpoint::save(&args.out, &trainer.config, &trainer.history, models, &trainer.optimizer)?;
+        show(&trainer, args)?;
     }
-    if args.out.join(HISTORY).exists() && !args.overwrite {
+    let accuracy = trainer.history.last().map_or(0.0, |record| record.accuracy);
+    println!("test accuracy {:.2} %; run stored in {}", 100.0 * accuracy, args.out.display());
+    Ok(Outcome::Finished)
+}
+
+fn start(args: &TrainArgs, device: &Device) -> Result<Trainer, Error> {
+    let settings = args.settings.clone();
+    settings.validate()?;
+    let folder = args.data.clone().unwrap_or_else(dataset::shipped);
+    let folder = std::path::absolute(&folder).map_err(Error::read(&folder))?;
+    let data = dataset::read(&folder, settings.side)?;
+    if checkpoint::exists(&args.out) && !args.overwrite {
         return Err(Error::RunExists { path: args.out.clone() });
     }
-    fs::create_dir_all(&args.out).map_err(Error::write(&args.out))?;
-
-    let mut run = Run::start(args.settings.clone(), data, test, device.clone().autodiff())?;
-    println!(
-        "{} images to train on, {} to test, {} parameters",
-        run.data.len(),
-        run.test.len(),
-        run.model.num_params()
-    );
-    for epoch in 1..=args.settings.epochs {
-        run.epoch(epoch)?;
-    }
-    run.store(&args.out)
-}
-
-/// Images and labels with the names that they are published under.
-fn read(folder: &Path, part: &str) -> Result<LabelledImages, Error> {
-    let file = |name: &str| {
-        let packed = folder.join(format!("{part}-{name}-ubyte.gz"));
-        if packed.exists() { packed } else { packed.with_extension("") }
+    let sizes = Sizes {
+        d_model: settings.d_model,
+        depths: settings.depths.clone(),
+        enlarge: settings.enlarge,
+        drop_path: settings.drop_path,
+        image: data.train.dims(),
+        classes: data.train.classes(),
     };
-    Ok(LabelledImages::read_idx(file("images-idx3"), file("labels-idx1"), CLASSES)?)
+    let statistics = data.train.statistics();
+    let config = Config::new(settings, sizes, data.names.clone(), (folder, data.train.len()), statistics);
+    let trainer = Trainer::start(config, data, device)?;
+    fs::create_dir_all(&args.out).map_err(Error::write(&args.out))?;
+    remove_scratch(&args.out)?;
+    checkpoint::remove_others(&args.out, None)?;
+    Ok(trainer)
 }
 
-const HISTORY: &str = "history.jsonl";
-
-struct Run {
-    settings: Settings,
-    data: LabelledImages,
-    test: LabelledImages,
-    /// Mean and standard deviation of the pixels.
-    statistics: (f32, f32),
-    device: Device,
-    model: Model,
-    optimizer: ModuleOptimizer,
-    schedule: ModuleLrScheduler,
-    rng: StdRng,
-    steps: usize,
-    history: Vec<Record>,
-    /// On the test images, after the last epoch.
-    confusion: Confusion,
-    started: Instant,
-}
-
-impl Run {
-    fn start(settings: Settings, data: LabelledImages, test: LabelledImages, device: Device) -> Result<Self, Error> {
-        device.seed(settings.seed);
-        let sizes = Sizes { d_model: settings.d_model, image: data.dims(), classes: data.classes() };
-        Ok(Self {
-            statistics: data.statistics(),
-            model: sizes.init(settings.model, &device)?,
-            optimizer: adamw(&AdamWConfig::new().with_weight_decay(settings.weight_decay as f32)),
-            schedule: schedule(&settings, data.len().div_ceil(settings.batch))?,
-            rng: StdRng::seed_from_u64(settings.seed),
-            steps: 0,
-            history: Vec::new(),
-            confusion: Confusion(Vec::new()),
-            started: Instant::now(),
-            settings,
-            data,
-            test,
-            device,
-        })
+fn resume(args: &TrainArgs, matches: &ArgMatches, device: &Device) -> Result<Trainer, Error> {
+    let checkpoint = Checkpoint::open(&args.out)?;
+    let stored = &checkpoint.config;
+    if let Some((flag, given, stored)) = conflict(&args.settings, &stored.settings, matches) {
+        return Err(checkpoint.conflict(&flag, given, stored));
     }
+    let folder = args.data.clone().unwrap_or_else(|| stored.data.clone());
+    let data = dataset::read(&folder, stored.settings.side)?;
+    if (data.train.len(), data.train.statistics()) != (stored.images, stored.statistics) {
+        let content = format!("the content of {}", stored.data.display());
+        return Err(checkpoint.conflict("data", folder.display().to_string(), content));
+    }
+    remove_scratch(&args.out)?;
+    Trainer::resume(checkpoint, data, device)
+}
 
-    /// Sees every image once.
-    fn epoch(&mut self, epoch: usize) -> Result<(), Error> {
-        let mut order: Vec<_> = (0..self.data.len()).collect();
-        order.shuffle(&mut self.rng);
-        let bar = progress::steps(order.len().div_ceil(self.settings.batch), 0);
-        let mut sum = 0.0;
-        for indices in order.chunks(self.settings.batch) {
-            let loss = self.step(indices)?;
-            sum += loss * indices.len() as f32;
-            bar.set_message(format!("loss {loss:.3}"));
-            bar.inc(1);
+/// The first flag on the command line whose value is not that of `stored`: its name, its value and the stored one.
+fn conflict(given: &Settings, stored: &Settings, matches: &ArgMatches) -> Option<(String, String, String)> {
+    let fields = |settings: &Settings| match serde_json::to_value(settings) {
+        Ok(Value::Object(fields)) => fields,
+        _ => unreachable!("a struct of settings is a JSON object"),
+    };
+    let (given, stored) = (fields(given), fields(stored));
+    given.into_iter().find_map(|(id, value)| {
+        let typed = matches.value_source(&id) == Some(ValueSource::CommandLine);
+        (typed && value != stored[&id]).then(|| (id.replace('_', "-"), value.to_string(), stored[&id].to_string()))
+    })
+}
+
+/// Writes what people look at.
+fn show(trainer: &Trainer, args: &TrainArgs) -> Result<(), Error> {
+    let write = |name: &str, text: String| {
+        publish(&args.out.join(name), |path| write_synced(path, text.as_bytes())).map_err(Error::File)
+    };
+    let history = checkpoint::lines(&trainer.history).map_err(|error| Error::write(&args.out)(error.into()))?;
+    write("history.jsonl", history)?;
+    write("curves.svg", curves(&trainer.history)?)?;
+    write("confusion.svg", trainer.confusion.svg(&trainer.config.names))
+}
+
+/// The first Ctrl-C asks for an end after the current step, the second ends the program.
+fn listen_for_interrupt() -> Result<Arc<AtomicBool>, Error> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let asked = flag.clone();
+    ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(crate::INTERRUPTED.into());
         }
-        bar.finish_and_clear();
-        self.confusion = self.measure();
-        let (loss, accuracy) = (sum / order.len() as f32, self.confusion.accuracy());
-        let seconds = self.started.elapsed().as_secs_f64();
-        println!("epoch {epoch}: training loss {loss:.4}, test accuracy {:.2} %, {seconds:.0} s", 100.0 * accuracy);
-        self.history.push(Record { epoch, loss, accuracy, seconds });
-        Ok(())
-    }
-
-    /// One optimizer step; returns the loss of its batch.
-    fn step(&mut self, indices: &[usize]) -> Result<f32, Error> {
-        let variation = Variation { shift: self.settings.shift, flip: true };
-        let (images, labels) = self.data.varied_batch(indices, variation, &mut self.rng, &self.device);
-        let loss = CrossEntropyLossConfig::new().with_smoothing(Some(self.settings.smoothing)).init(&self.device);
-        let loss = loss.forward(self.model.forward(normalized(images, self.statistics)), labels);
-        let value = loss.clone().into_scalar::<f32>();
-        self.steps += 1;
-        if !value.is_finite() {
-            return Err(Error::Diverged { step: self.steps, loss: value });
-        }
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
-        let lr = self.schedule.step().base();
-        self.model = self.optimizer.step(lr, self.model.clone(), gradients);
-        Ok(value)
-    }
-
-    /// How often the model is right on the test images.
-    fn measure(&self) -> Confusion {
-        let prepare = |images| normalized(images, self.statistics);
-        Confusion::of(&self.model.valid(), &self.test, prepare, &self.device.clone().inner())
-    }
-
-    /// Writes what the run gave into `folder`.
-    fn store(&self, folder: &Path) -> Result<(), Error> {
-        let write = |name: &str, bytes: &[u8]| publish(&folder.join(name), |path| write_synced(path, bytes));
-        let path = folder.join("model.bpk");
-        let record = self.model.valid().into_record().into_bytes();
-        write("model.bpk", &record.map_err(|error| Error::Store { path: path.clone(), reason: error.to_string() })?)?;
-        write("confusion.svg", self.confusion.svg().as_bytes())?;
-        write("curves.svg", curves(&self.history)?.as_bytes())?;
-        write("settings.json", json(&self.settings, &path)?.as_bytes())?;
-        let lines: Result<String, Error> = self.history.iter().map(|record| Ok(json(record, &path)? + "\n")).collect();
-        write(HISTORY, lines?.as_bytes())?;
-        println!("test accuracy {:.2} %; run stored in {}", 100.0 * self.confusion.accuracy(), folder.display());
-        Ok(())
-    }
-}
-
-fn json(value: &impl Serialize, path: &Path) -> Result<String, Error> {
-    let reason = |error: serde_json::Error| Error::Store { path: path.to_path_buf(), reason: error.to_string() };
-    serde_json::to_string(value).map_err(reason)
-}
-
-/// A mean of zero and a standard deviation of one, over all images together.
-fn normalized(images: Tensor<4>, (mean, deviation): (f32, f32)) -> Tensor<4> {
-    images.sub_scalar(mean).div_scalar(deviation.max(1e-6))
-}
-
-/// Rises for an epoch, then falls along a cosine.
-fn schedule(settings: &Settings, steps_of_epoch: usize) -> Result<ModuleLrScheduler, Error> {
-    let lr = settings.lr;
-    let rise = LinearLrSchedulerConfig::new(lr / (steps_of_epoch + 1) as f64, lr, steps_of_epoch);
-    let fall = CosineAnnealingLrSchedulerConfig::new(lr, (steps_of_epoch * (settings.epochs - 1)).max(1));
-    let phases = vec![LrSchedulerConfig::Linear(rise), LrSchedulerConfig::Cosine(fall)];
-    SequentialLrSchedulerConfig::new(phases, vec![steps_of_epoch]).init().map_err(Error::Schedule)
+    })?;
+    Ok(flag)
 }

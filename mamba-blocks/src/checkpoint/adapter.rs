@@ -3,6 +3,7 @@
 
 use super::error::{CheckpointError, TensorProblem, TensorProblems};
 use super::files::read_json;
+use super::module::write;
 use super::weights::Stored;
 use super::{keys, safetensors};
 use crate::lm::MambaLm;
@@ -10,12 +11,10 @@ use crate::lora::{LoraConfig, LoraTarget};
 use ::safetensors::tensor::{Dtype, TensorView, serialize};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
-use burn_store::burn_pack::{self, AtomicFile};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 const CONFIG: &str = "adapter_config.json";
@@ -113,18 +112,6 @@ fn published(path: &str) -> Option<String> {
         _ => return None,
     };
     Some(format!("base_model.model.backbone.{weight}.lora_{letter}.weight"))
-}
-
-/// In one step: written beside its place first.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    let write = || {
-        let (scratch, mut file) = AtomicFile::create(path)?;
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        drop(file);
-        written.map_err(|error| burn_pack::Error::IoError(error.to_string()))?;
-        scratch.commit()
-    };
-    write().map_err(|error| CheckpointError::write(path, error))
 }
 
 /// Collects the factors as PyTorch has them, in f32.

@@ -112,6 +112,16 @@ pub enum CheckpointError {
         /// The head's weight.
         key: String,
     },
+    /// Two tensors are to be one parameter, but differ.
+    #[error("`{key}` in {path} differs from `{with}`, expected the same values as the two are tied")]
+    Untied {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// What it is tied to.
+        with: String,
+    },
     /// The device cannot hold the wanted dtype, or it is no dtype for parameters.
     #[error("parameters cannot have the dtype {found} on this device, expected {expected}")]
     DType {

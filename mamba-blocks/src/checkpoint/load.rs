@@ -139,7 +139,7 @@ impl Loader<'_> {
 }
 
 /// A matrix of two or four bytes for each number, with its rows as columns.
-fn transposed(data: TensorData) -> TensorData {
+pub(super) fn transposed(data: TensorData) -> TensorData {
     let (dtype, shape) = (data.dtype(), data.shape().clone());
     let [rows, columns] = [shape[0], shape[1]];
     let bytes = data.into_bytes();

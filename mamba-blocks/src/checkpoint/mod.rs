@@ -13,6 +13,7 @@ mod files;
 mod hub;
 mod keys;
 mod load;
+mod module;
 mod pytorch;
 mod safetensors;
 mod save;
@@ -21,6 +22,7 @@ mod weights;
 pub use error::{CheckpointError, TensorProblem, TensorProblems};
 #[cfg(feature = "hub")]
 pub use hub::{HubError, fetch_from_hub, is_hub_name};
+pub use module::{ModuleLayout, load_module, read_config, save_module};
 pub use pytorch::open_pytorch;
 
 use crate::lm::{MambaLm, MambaLmConfig};

@@ -128,7 +128,6 @@ impl MambaOptions {
 /// What the scan of a [`Mamba`] mixer gets of the tokens.
 struct ScanInputs {
     x: Tensor<3>,
-    z: Tensor<3>,
     /// Before its bias and softplus.
     delta: Tensor<3>,
     b: Tensor<4>,
@@ -175,11 +174,25 @@ impl Mamba {
     /// # Panics
     /// As [`forward`](Self::forward), or if an option does not fit the input.
     pub fn forward_with(&self, input: Tensor<3>, options: MambaOptions) -> (Tensor<3>, MambaState) {
+        self.check(&input);
+        let (x, z) = project_in_halves(&self.in_proj, input);
+        let (y, state) = self.between_projections(x, z, options);
+        (project(&self.out_proj, y), state)
+    }
+
+    /// What lies between the projections in and out: convolution, selection and scan. Mixers that share projections are
+    /// made of it.
+    ///
+    /// `x` and the gate `z` are `[batch, length, d_inner]`; returns the same shape, and the state after the last token.
+    ///
+    /// # Panics
+    /// If shapes do not fit.
+    pub fn between_projections(&self, x: Tensor<3>, z: Tensor<3>, options: MambaOptions) -> (Tensor<3>, MambaState) {
         if self.window().is_some() {
-            return self.forward_in_window(input, options);
+            return self.in_window(x, z, options);
         }
         let (conv, mut scan) = options.split();
-        let (ScanInputs { x, z, delta, b, c, conv_state }, a) = self.long_scan_inputs(input, conv);
+        let (ScanInputs { x, delta, b, c, conv_state }, a) = self.long_scan_inputs(x, conv);
         if let Some(norm) = self.long_context.as_ref().and_then(|long| long.max_state_norm) {
             scan = scan.with_max_state_norm(norm);
         }
@@ -188,12 +201,12 @@ impl Mamba {
         }
         let scan = selective_scan(x, delta, a, b, c, scan.with_delta_softplus(true).with_d(self.d.val()).with_z(z));
 
-        (project(&self.out_proj, scan.y), MambaState { conv: conv_state, ssm: scan.final_state, window: None })
+        (scan.y, MambaState { conv: conv_state, ssm: scan.final_state, window: None })
     }
 
     /// What the scan gets, `a` as well, with what is otherwise for long inputs.
-    fn long_scan_inputs(&self, input: Tensor<3>, conv: CausalConv1dOptions) -> (ScanInputs, Tensor<2>) {
-        let inputs = self.scan_inputs(input, conv);
+    fn long_scan_inputs(&self, x: Tensor<3>, conv: CausalConv1dOptions) -> (ScanInputs, Tensor<2>) {
+        let inputs = self.scan_inputs(x, conv);
         let a = at_least_f32(self.a_log.val()).exp().neg();
         let Some(long) = &self.long_context else { return (inputs, a) };
         let ScanInputs { delta, b, .. } = inputs;
@@ -206,13 +219,10 @@ impl Mamba {
         self.long_context.as_ref().and_then(|long| long.window)
     }
 
-    /// All that comes before the scan.
-    fn scan_inputs(&self, input: Tensor<3>, mut conv: CausalConv1dOptions) -> ScanInputs {
-        self.check(&input);
+    /// All between the projection in and the scan.
+    fn scan_inputs(&self, x: Tensor<3>, mut conv: CausalConv1dOptions) -> ScanInputs {
         let [_, d_state] = self.a_log.dims();
         let [dt_rank, _] = self.dt_proj.weight.dims();
-        let (x, z) = project_in_halves(&self.in_proj, input);
-
         conv = conv.with_silu(true);
         if let Some(bias) = &self.conv1d.bias {
             conv = conv.with_bias(bias.val());
@@ -228,12 +238,13 @@ impl Mamba {
         let c = self.inner_norm(b_c.narrow(3, dt_rank + d_state, d_state));
         // The bias of dt_proj is added inside the scan, in f32.
         let delta = linear(dt, self.dt_proj.weight.val(), None);
-        ScanInputs { x, z, delta, b, c, conv_state: conv.final_state }
+        ScanInputs { x, delta, b, c, conv_state: conv.final_state }
     }
 
     /// The token filter's thresholds from samples, `[samples, L, d_model]`.
     pub(crate) fn token_filter(&self, config: &TokenFilterConfig, samples: Tensor<3>) -> Tensor<1> {
-        let ScanInputs { delta, .. } = self.scan_inputs(samples, CausalConv1dOptions::new());
+        let (x, _) = project_in_halves(&self.in_proj, samples);
+        let ScanInputs { delta, .. } = self.scan_inputs(x, CausalConv1dOptions::new());
         config.thresholds(self.time_steps(delta), at_least_f32(self.a_log.val()).exp().neg())
     }
 

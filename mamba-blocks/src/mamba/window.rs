@@ -12,7 +12,7 @@
 //! that difference every few tokens, so that neither grows and nothing cancels that has long been forgotten.
 
 use super::{Mamba, MambaOptions, MambaState, ScanInputs};
-use crate::parts::{at_least_f32, project};
+use crate::parts::at_least_f32;
 use burn::tensor::{Bool, Int, Tensor};
 use mamba_core::{CausalConv1dOptions, Direction, SelectiveScanOptions, SelectiveScanOutput, selective_scan};
 
@@ -20,21 +20,21 @@ use mamba_core::{CausalConv1dOptions, Direction, SelectiveScanOptions, Selective
 const PIECE: [usize; 2] = [16, 256];
 
 impl Mamba {
-    /// [`Mamba::forward_with`] where a token sees no more than a window.
-    pub(super) fn forward_in_window(&self, input: Tensor<3>, options: MambaOptions) -> (Tensor<3>, MambaState) {
+    /// [`Mamba::between_projections`] where a token sees no more than a window.
+    pub(super) fn in_window(&self, x: Tensor<3>, z: Tensor<3>, options: MambaOptions) -> (Tensor<3>, MambaState) {
         let MambaOptions { state, reset, order, direction } = options;
         assert!(
             order.is_none() && direction == Direction::Forward,
             "Mamba: with a window, tokens are seen in their order"
         );
-        let [batch, length, _] = input.dims();
-        let state = state.unwrap_or_else(|| self.init_state(batch, &input.device()));
+        let [batch, length, _] = x.dims();
+        let state = state.unwrap_or_else(|| self.init_state(batch, &x.device()));
         let tokens = state.window.expect("Mamba: the state is of a mixer without a window");
         let mut conv = CausalConv1dOptions::new().with_initial_state(state.conv);
         if let Some(reset) = &reset {
             conv = conv.with_reset(reset.clone());
         }
-        let (ScanInputs { x, z, delta, b, c, conv_state }, a) = self.long_scan_inputs(input, conv);
+        let (ScanInputs { x, delta, b, c, conv_state }, a) = self.long_scan_inputs(x, conv);
 
         let dtype = x.dtype();
         let token = Tensor::cat(vec![self.time_steps(delta), at_least_f32(x), at_least_f32(b).squeeze_dim(2)], 2);
@@ -55,9 +55,8 @@ impl Mamba {
             ys.push(y);
             state = next;
         }
-        let y = Tensor::cat(ys, 1).cast(dtype);
         let state = MambaState { conv: conv_state, ssm: state.ssm, window: Some(state.tokens) };
-        (project(&self.out_proj, y), state)
+        (Tensor::cat(ys, 1).cast(dtype), state)
     }
 }
 

@@ -93,6 +93,11 @@ fn holds_the_same(found: &[usize], expected: &[usize]) -> bool {
     long(found) == long(expected) || joins(found, expected) || joins(expected, found)
 }
 
+/// A name with its parts renamed, one after the other.
+pub(crate) fn replaced(name: String, parts: &[(&str, &str)]) -> String {
+    parts.iter().fold(name, |name, (old, new)| name.replace(old, new))
+}
+
 /// Number of different indices right behind `prefix` in the names, as the 2 and the 5 in `layers.2.` and `layers.5.`.
 pub(crate) fn count(shapes: &Shapes, prefix: &str) -> usize {
     let index = |key: &String| key.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok();
@@ -104,6 +109,16 @@ pub(crate) fn count(shapes: &Shapes, prefix: &str) -> usize {
 pub(crate) fn shapes_of<M: Module>(model: &M, layout: &Layout) -> Shapes {
     let parameters = model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true).into_iter();
     parameters.map(|parameter| ((layout.published)(&parameter.name), parameter.shape.to_vec())).collect()
+}
+
+/// Those of the published model `name`, which the original code told (`fixtures/make_local.py`).
+#[cfg(test)]
+pub(crate) fn published_shapes(name: &str, layout: &Layout) -> Shapes {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/vision/published_keys.json.gz");
+    let file = flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap());
+    let mut models: BTreeMap<String, Shapes> = serde_json::from_reader(file).unwrap();
+    let shapes = models.remove(name).unwrap().into_iter();
+    shapes.map(|(key, shape)| ((layout.modern)(&key), shape)).filter(|(key, _)| !(layout.is_buffer)(key)).collect()
 }
 
 #[cfg(test)]

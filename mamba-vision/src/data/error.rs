@@ -63,9 +63,65 @@ pub enum DataError {
         /// Which label.
         index: usize,
         /// Its value.
-        label: u8,
+        label: usize,
         /// Number of classes.
         classes: usize,
+    },
+    /// The file is no image that can be read.
+    #[error("{path} is no image: {reason}")]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The image is larger than any that makes sense here.
+    #[error("{path} is too large an image: {reason}")]
+    Huge {
+        /// The file.
+        path: PathBuf,
+        /// Which limit it exceeds.
+        reason: String,
+    },
+    /// The file has another size than its kind has.
+    #[error("{path} has {found}, expected {expected}")]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        found: String,
+        /// What it should have.
+        expected: String,
+    },
+    /// A folder has no folder for a class.
+    #[error("{path} has no classes, expected a folder of images for each")]
+    NoClasses {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder has too many classes.
+    #[error("{path} has {found} classes, expected at most {most}")]
+    ManyClasses {
+        /// The folder.
+        path: PathBuf,
+        /// Its classes.
+        found: usize,
+        /// The most that there may be.
+        most: usize,
+    },
+    /// A folder of classes has no image, or none that can be read.
+    #[error("{path} has no images that can be read; expected PNG or JPEG files")]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file of labels is no list of them.
+    #[error("{path} is no JSON list of labels: {reason}")]
+    LabelList {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
 }
 

@@ -1,6 +1,6 @@
 //! The idx format of the MNIST family (LeCun et al. 1998).
 
-use super::{DataError, LabelledImages};
+use super::{DataError, LabelledImages, checked_labels};
 use flate2::read::GzDecoder;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -19,14 +19,9 @@ impl LabelledImages {
     ) -> Result<LabelledImages, DataError> {
         let (images, labels_path) = (images.as_ref(), labels.as_ref());
         let ([count, height, width], pixels) = read::<3>(images)?;
-        let ([found], labels) = read::<1>(labels_path)?;
-        let path = labels_path.to_path_buf();
-        if found != count {
-            return Err(DataError::Labels { path, found, expected: count });
-        }
-        if let Some(index) = labels.iter().position(|&label| usize::from(label) >= classes) {
-            return Err(DataError::Label { path, index, label: labels[index], classes });
-        }
+        let ([_], labels) = read::<1>(labels_path)?;
+        let labels = labels.into_iter().map(usize::from);
+        let labels = checked_labels(labels_path, labels, count, classes)?;
         Ok(Self { pixels, labels, channels: 1, height, width, classes })
     }
 }

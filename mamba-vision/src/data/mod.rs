@@ -1,32 +1,34 @@
 //! Labelled images: how they are read, varied and put on a device.
 
+mod cifar;
+mod decode;
 mod error;
+mod folder;
 mod idx;
+mod mix;
+mod variation;
 
+pub use cifar::CIFAR10_CLASSES;
+pub use decode::{Picture, is_picture};
 pub use error::DataError;
+pub use folder::{FolderImages, ImageFolder};
+pub use mix::{Mix, cross_entropy, one_hot};
+pub use variation::Variation;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rand::{Rng, RngExt};
+use rand::Rng;
+use std::path::Path;
 
 /// Images of one size with their classes.
 #[derive(Clone, Debug)]
 pub struct LabelledImages {
     /// Image by image, channel by channel, row by row.
     pixels: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u16>,
     channels: usize,
     height: usize,
     width: usize,
     classes: usize,
-}
-
-/// How images are varied in training.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Variation {
-    /// By how many pixels an image may be moved up, down, left and right; what comes in is black.
-    pub shift: usize,
-    /// Whether every second image is mirrored.
-    pub flip: bool,
 }
 
 impl LabelledImages {
@@ -51,7 +53,7 @@ impl LabelledImages {
     }
 
     /// The class of every image.
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u16] {
         &self.labels
     }
 
@@ -84,21 +86,8 @@ impl LabelledImages {
         rng: &mut R,
         device: &Device,
     ) -> (Tensor<4>, Tensor<1, Int>) {
-        let mut images = Vec::with_capacity(indices.len() * self.channels * self.height * self.width);
-        for &index in indices {
-            let shift = variation.shift as i64;
-            let [down, right] = [(); 2].map(|()| rng.random_range(-shift..=shift) as isize);
-            let is_mirrored = variation.flip && rng.random::<bool>();
-            for channel in self.image(index).chunks(self.height * self.width) {
-                let pixel = |row: usize, column: usize| {
-                    let column = if is_mirrored { self.width - 1 - column } else { column };
-                    let (row, column) = (row.checked_add_signed(-down)?, column.checked_add_signed(-right)?);
-                    (row < self.height && column < self.width).then(|| channel[row * self.width + column])
-                };
-                let places = (0..self.height).flat_map(|row| (0..self.width).map(move |column| (row, column)));
-                images.extend(places.map(|(row, column)| f32::from(pixel(row, column).unwrap_or(0)) / 255.0));
-            }
-        }
+        let size = [self.height, self.width];
+        let images = indices.iter().flat_map(|&index| variation.vary(self.image(index), size, rng)).collect();
         self.on_device(images, indices, device)
     }
 
@@ -113,4 +102,21 @@ impl LabelledImages {
         let labels = TensorData::new(labels, [indices.len()]);
         (Tensor::from_data(images, device), Tensor::from_data(labels, device))
     }
+}
+
+/// `labels` of `images` images in the file `path`, if there is one for each and all are less than `classes`.
+fn checked_labels(
+    path: &Path,
+    labels: impl ExactSizeIterator<Item = usize>,
+    images: usize,
+    classes: usize,
+) -> Result<Vec<u16>, DataError> {
+    if labels.len() != images {
+        return Err(DataError::Labels { path: path.to_path_buf(), found: labels.len(), expected: images });
+    }
+    let check = |(index, label)| match label < classes {
+        true => Ok(label as u16),
+        false => Err(DataError::Label { path: path.to_path_buf(), index, label, classes }),
+    };
+    labels.enumerate().map(check).collect()
 }

@@ -19,12 +19,15 @@ mod curves;
 mod error;
 mod grid;
 mod hilbert;
+mod padded;
 mod path;
 mod paths;
 
+pub(crate) use cache::padded_scan_paths;
 pub use cache::scan_paths;
 pub use error::OrderError;
 pub use grid::Grid;
+pub(crate) use padded::ClassPlace;
 pub use path::Path;
 pub use paths::ScanPaths;
 
@@ -150,6 +153,14 @@ impl Order {
     /// The same from the last place to the first.
     pub const fn from_the_end(self) -> Self {
         Self { reversed: !self.reversed, ..self }
+    }
+
+    /// `grid`, or for windows the grid padded to whole ones.
+    fn padded(self, grid: Grid) -> Grid {
+        match self.curve {
+            Curve::Window { size } if size > 0 => grid.padded_to(size),
+            _ => grid,
+        }
     }
 
     /// Its steps through `grid`.

@@ -47,6 +47,12 @@ impl Path {
         inverse
     }
 
+    /// With the places that are not among its own, up to `length`, behind them.
+    pub(super) fn extended(mut self, length: usize) -> Self {
+        self.steps.extend(self.steps.len()..length);
+        self
+    }
+
     /// The same places from last to first; every part stays one.
     pub fn reversed(mut self) -> Self {
         self.steps.reverse();

@@ -9,7 +9,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Param};
 use burn::nn::RmsNormConfig;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use mamba_blocks::{ConfigError, MambaConfig};
 
 /// Where the token is whose output tells the class.
@@ -21,6 +21,17 @@ pub enum ClassToken {
     Head,
     /// Between the two halves of the patches, as in all published models.
     Middle,
+}
+
+impl ClassToken {
+    /// At which of `tokens` tokens it is.
+    pub fn place(self, tokens: usize) -> Option<usize> {
+        match self {
+            Self::Absent => None,
+            Self::Head => Some(0),
+            Self::Middle => Some((tokens - 1) / 2),
+        }
+    }
 }
 
 /// Configuration of a [`Vim`]; the defaults are those of the published models.
@@ -70,6 +81,10 @@ pub struct VimConfig {
     /// How likely the last block is left out in training; it rises from 0 at the first.
     #[config(default = 0.0)]
     pub drop_path: f64,
+    /// How likely the last block meets its tokens in a random order in training; it rises from near 0 at the first
+    /// (Stochastic Layer-Wise Shuffle, Huang et al. 2024).
+    #[config(default = 0.0)]
+    pub shuffle: f64,
 }
 
 impl VimConfig {
@@ -126,6 +141,10 @@ impl VimConfig {
         }
         check_positive("norm_epsilon", self.norm_epsilon)?;
         check_drop_path(self.drop_path)?;
+        if !(0.0..=1.0).contains(&self.shuffle) {
+            let (value, expected) = (self.shuffle, "at least 0 and at most 1");
+            return Err(ConfigError::OutOfRange { name: "shuffle", value, expected });
+        }
         self.mixer().mixer.validate()
     }
 
@@ -157,17 +176,13 @@ impl VimConfig {
             head: init::linear(self.d_model, self.num_classes, true, device),
             class_token: self.class_token,
             image_size: self.image_size,
+            shuffle: self.shuffle,
         })
     }
 
     fn block(&self, drop_path: f64, device: &Device) -> Result<VimBlock, ConfigError> {
         let mut mixer = self.mixer().try_init(device)?;
-        let d_inner = self.mixer().mixer.d_inner();
-        // PyTorch's uniform weight, divided.
-        let gain = 1.0 / (3.0 * self.depth as f64).sqrt();
-        let shape = [d_inner, self.d_model];
-        mixer.out_proj.weight =
-            Initializer::KaimingUniform { gain, fan_out_only: false }.init_with(shape, Some(d_inner), None, device);
+        mixer.out_proj.weight = out_proj_weight([self.mixer().mixer.d_inner(), self.d_model], self.depth, device);
         Ok(VimBlock {
             norm: RmsNormConfig::new(self.d_model).with_epsilon(self.norm_epsilon).init(device),
             mixer,
@@ -182,4 +197,11 @@ impl VimConfig {
         let bias = Initializer::Zeros.init([self.d_model], device);
         Conv2d { weight: Param::from_tensor(weight), bias: Some(bias), ..conv }
     }
+}
+
+/// PyTorch's uniform weight, divided for a residual stream through `depth` blocks.
+pub(crate) fn out_proj_weight([d_inner, d_model]: [usize; 2], depth: usize, device: &Device) -> Param<Tensor<2>> {
+    let gain = 1.0 / (3.0 * depth as f64).sqrt();
+    let uniform = Initializer::KaimingUniform { gain, fan_out_only: false };
+    uniform.init_with([d_inner, d_model], Some(d_inner), None, device)
 }

@@ -1,6 +1,7 @@
 //! The mixer of Vision Mamba, which reads the tokens from both ends.
 
-use crate::branch::Branch;
+use crate::branch::{Branch, Way};
+use crate::order::ScanPaths;
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Linear, LinearConfig};
@@ -90,18 +91,24 @@ impl BiMamba {
     /// # Panics
     /// If the input's last dimension is not `d_model`, or a dimension is zero.
     pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        self.forward_along(input, None)
+    }
+
+    /// As [`forward`](Self::forward), with both directions along one path through the tokens.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward), or if the path has another length.
+    pub fn forward_along(&self, input: Tensor<3>, path: Option<&ScanPaths>) -> Tensor<3> {
+        let [forth, back] = [Direction::Forward, Direction::Reverse].map(|direction| Way { direction, path });
         let (x, z) = project_in_halves(&self.in_proj, input);
         let y = match (&self.branch_b, &self.a_b_log) {
-            (Some(branch_b), _) => {
-                let y = self.branch.forward(x.clone(), z.clone(), Direction::Forward);
-                y + branch_b.forward(x, z, Direction::Reverse)
-            }
+            (Some(branch_b), _) => self.branch.go(x.clone(), z.clone(), forth) + branch_b.go(x, z, back),
             (None, Some(a_b_log)) => {
-                let selection = self.branch.select(x, Direction::Forward);
-                let y = self.branch.scan(selection.clone(), &self.branch.a_log, z.clone(), Direction::Forward);
-                y + self.branch.scan(selection, a_b_log, z, Direction::Reverse)
+                let selection = self.branch.select(x, forth);
+                let y = self.branch.scan(selection.clone(), &self.branch.a_log, z.clone(), forth);
+                y + self.branch.scan(selection, a_b_log, z, back)
             }
-            (None, None) => self.branch.forward(x, z, Direction::Forward),
+            (None, None) => self.branch.go(x, z, forth),
         };
         project(&self.out_proj, if self.divide_out { y.div_scalar(2.0) } else { y })
     }

@@ -3,17 +3,21 @@
 mod config;
 mod mixer;
 mod pretrained;
+mod shuffle;
 
+pub(crate) use config::out_proj_weight;
 pub use config::{ClassToken, VimConfig};
 pub use mixer::{BiMamba, BiMambaConfig, BiMambaType};
 
 use crate::drop_path::DropPath;
+use crate::order::ScanPaths;
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::Tensor;
 use mamba_blocks::parts::project;
 use mamba_core::{AddRmsNormOutput, add_rms_norm};
+use shuffle::Shuffle;
 
 /// Vision Mamba. Made by [`VimConfig`].
 #[derive(Module, Debug)]
@@ -37,6 +41,8 @@ pub struct Vim {
     pub class_token: ClassToken,
     /// Height and width of the images.
     pub image_size: [usize; 2],
+    /// See [`VimConfig::shuffle`].
+    pub shuffle: f64,
 }
 
 /// Add, norm, mixer; the stream between blocks is a pair as that of [`mamba_blocks::MambaBlock`].
@@ -71,8 +77,10 @@ impl Vim {
     pub fn features(&self, images: Tensor<4>) -> Tensor<3> {
         let mut hidden = self.tokens(images);
         let mut residual = None;
+        let mut shuffle = Shuffle::start(self.shuffle, self.layers.len(), &hidden.device());
         for layer in &self.layers {
-            let (output, sum) = layer.forward(hidden, residual);
+            let path = shuffle.as_mut().and_then(|shuffle| shuffle.next_path(hidden.dims()[1]));
+            let (output, sum) = layer.forward_along(hidden, residual, path.as_ref());
             (hidden, residual) = (output, Some(sum));
         }
         norm(&self.norm_f, self.drop_path.forward(hidden), residual).normed
@@ -80,11 +88,7 @@ impl Vim {
 
     /// At which of `tokens` tokens the class token is.
     pub fn class_place(&self, tokens: usize) -> Option<usize> {
-        match self.class_token {
-            ClassToken::Absent => None,
-            ClassToken::Head => Some(0),
-            ClassToken::Middle => Some((tokens - 1) / 2),
-        }
+        self.class_token.place(tokens)
     }
 
     /// Patches row by row, the class token among them, and all with their places.
@@ -92,19 +96,9 @@ impl Vim {
         self.check(&images);
         let patches: Tensor<3> = self.patch_embed.forward(images).flatten(2, 3);
         let patches = patches.swap_dims(1, 2);
-        let [batch, length, d_model] = patches.dims();
         let [_, tokens, _] = self.pos_embed.dims();
-        let tokens = match (&self.cls_token, self.class_place(tokens)) {
-            (Some(class), Some(place)) => {
-                let class = class.val().expand([batch, 1, d_model]);
-                // Burn has no empty tensors to put before the first patch.
-                let after = patches.clone().narrow(1, place, length - place);
-                let parts = match place {
-                    0 => vec![class, after],
-                    _ => vec![patches.narrow(1, 0, place), class, after],
-                };
-                Tensor::cat(parts, 1)
-            }
+        let tokens = match (&self.cls_token, self.class_token.place(tokens)) {
+            (Some(class), Some(place)) => with_class_token(patches, class.val(), place),
             _ => patches,
         };
         tokens + self.pos_embed.val()
@@ -125,13 +119,36 @@ impl Vim {
 impl VimBlock {
     /// `hidden` and `residual` are `[batch, tokens, d_model]`; the first block has no residual. Returns the next pair.
     pub fn forward(&self, hidden: Tensor<3>, residual: Option<Tensor<3>>) -> (Tensor<3>, Tensor<3>) {
+        self.forward_along(hidden, residual, None)
+    }
+
+    /// As [`forward`](Self::forward), with the mixer along one path through the tokens.
+    pub fn forward_along(
+        &self,
+        hidden: Tensor<3>,
+        residual: Option<Tensor<3>>,
+        path: Option<&ScanPaths>,
+    ) -> (Tensor<3>, Tensor<3>) {
         let hidden = if residual.is_some() { self.drop_path.forward(hidden) } else { hidden };
         let AddRmsNormOutput { normed, sum } = norm(&self.norm, hidden, residual);
-        (self.mixer.forward(normed), sum)
+        (self.mixer.forward_along(normed, path), sum)
     }
 }
 
+/// `patches` `[batch, length, d_model]` with `class` `[1, 1, d_model]` among them, so that it stands at `place`.
+pub(crate) fn with_class_token(patches: Tensor<3>, class: Tensor<3>, place: usize) -> Tensor<3> {
+    let [batch, length, d_model] = patches.dims();
+    let class = class.expand([batch, 1, d_model]);
+    // Burn has no empty tensors to put before the first patch.
+    let after = patches.clone().narrow(1, place, length - place);
+    let parts = match place {
+        0 => vec![class, after],
+        _ => vec![patches.narrow(1, 0, place), class, after],
+    };
+    Tensor::cat(parts, 1)
+}
+
 /// [`RmsNorm`] of `hidden + residual`.
-fn norm(norm: &RmsNorm, hidden: Tensor<3>, residual: Option<Tensor<3>>) -> AddRmsNormOutput {
+pub(crate) fn norm(norm: &RmsNorm, hidden: Tensor<3>, residual: Option<Tensor<3>>) -> AddRmsNormOutput {
     add_rms_norm(hidden, residual, norm.gamma.val(), norm.epsilon)
 }

@@ -2,6 +2,7 @@
 
 use super::block::{Mlp, VssBlock};
 use super::layers::{Downsample, DownsampleType, PatchEmbed, PatchEmbedType};
+use super::pattern::ScanPattern;
 use super::ss2d::Ss2dConfig;
 use super::{Classifier, VMamba, VssStage};
 use crate::config::check_drop_path;
@@ -162,12 +163,22 @@ impl VMambaConfig {
     /// # Errors
     /// As [`validate`](Self::validate).
     pub fn try_init(&self, device: &Device) -> Result<VMamba, ConfigError> {
+        self.try_init_with(|_| ScanPattern::Cross, device)
+    }
+
+    /// As [`try_init`](Self::try_init) with a pattern of its own for every block, counted from the first.
+    pub(crate) fn try_init_with(
+        &self,
+        pattern: impl Fn(usize) -> ScanPattern,
+        device: &Device,
+    ) -> Result<VMamba, ConfigError> {
         self.validate()?;
         let last = self.depths.len() - 1;
-        let mut drop_path = rising(self.drop_path, self.depths.iter().sum());
+        let mut blocks = rising(self.drop_path, self.depths.iter().sum()).enumerate();
         let mut layers = Vec::with_capacity(self.depths.len());
         for (stage, &depth) in self.depths.iter().enumerate() {
-            let blocks = drop_path.by_ref().take(depth).map(|prob| self.block(stage, prob, device));
+            let blocks = blocks.by_ref().take(depth);
+            let blocks = blocks.map(|(block, prob)| self.block(stage, pattern(block), prob, device));
             let blocks = blocks.collect::<Result<_, _>>()?;
             let downsample = (stage < last).then(|| Downsample::new(self.downsample, self.d_model_of(stage), device));
             layers.push(VssStage { blocks, downsample });
@@ -183,13 +194,19 @@ impl VMambaConfig {
         })
     }
 
-    fn block(&self, stage: usize, drop_path: f64, device: &Device) -> Result<VssBlock, ConfigError> {
+    fn block(
+        &self,
+        stage: usize,
+        pattern: ScanPattern,
+        drop_path: f64,
+        device: &Device,
+    ) -> Result<VssBlock, ConfigError> {
         let d_model = self.d_model_of(stage);
         let norm = || LayerNormConfig::new(d_model).init(device);
         let hidden = self.mlp_ratio.map(|ratio| ((ratio * d_model as f64) as usize).max(1));
         Ok(VssBlock {
             norm: norm(),
-            op: self.scan_of(stage).try_init(device)?,
+            op: self.scan_of(stage).with_pattern(pattern).try_init(device)?,
             norm2: hidden.map(|_| norm()),
             mlp: hidden.map(|hidden| Mlp::new(d_model, hidden, device)),
             drop_path: DropPath::new(drop_path),

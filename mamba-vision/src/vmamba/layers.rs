@@ -42,7 +42,7 @@ pub struct PatchEmbed {
 }
 
 impl PatchEmbed {
-    pub(super) fn new(kind: PatchEmbedType, in_channels: usize, d_model: usize, device: &Device) -> Self {
+    pub(crate) fn new(kind: PatchEmbedType, in_channels: usize, d_model: usize, device: &Device) -> Self {
         let norm = |size| LayerNormConfig::new(size).init(device);
         match kind {
             PatchEmbedType::V1 => {
@@ -96,7 +96,7 @@ pub struct ConvDownsample {
 }
 
 impl Downsample {
-    pub(super) fn new(kind: DownsampleType, d_model: usize, device: &Device) -> Self {
+    pub(crate) fn new(kind: DownsampleType, d_model: usize, device: &Device) -> Self {
         let norm = |size| LayerNormConfig::new(size).init(device);
         match kind {
             DownsampleType::V1 => {
@@ -120,7 +120,7 @@ impl Downsample {
 }
 
 /// The places of every 2 x 2 square one after the other, column by column.
-fn squares(x: Tensor<4>) -> Tensor<4> {
+pub(super) fn squares(x: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = x.dims();
     let x = match (height % 2, width % 2) {
         (0, 0) => x,

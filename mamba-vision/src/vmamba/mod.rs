@@ -3,15 +3,19 @@
 mod block;
 mod config;
 mod layers;
+mod pattern;
 mod pretrained;
 mod ss2d;
 
 pub use block::{Mlp, VssBlock};
 pub use config::VMambaConfig;
 pub use layers::{ConvDownsample, Downsample, DownsampleType, PatchEmbed, PatchEmbedType, PatchMerging};
+pub use pattern::ScanPattern;
+pub(crate) use pretrained::LAYOUT;
 pub use ss2d::{Ss2d, Ss2dConfig};
-pub(crate) use ss2d::{channels_first, channels_last};
+pub(crate) use ss2d::{channels_first, channels_last, padded};
 
+use crate::order::Order;
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
@@ -52,10 +56,7 @@ impl VMamba {
     /// # Panics
     /// If the images have another number of channels, or are smaller than a patch.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let features = self.features(images).pop().expect("a model has stages");
-        let [batch, _, _, d_model] = features.dims();
-        let pooled = self.classifier.norm.forward(features).mean_dim(1).mean_dim(2);
-        project(&self.classifier.head, pooled.reshape([batch, d_model]))
+        self.classifier.forward(self.features(images).pop().expect("a model has stages"))
     }
 
     /// The features of every stage, for dense tasks: stage `s` is `[batch, height / 2^(s + 2), width / 2^(s + 2),
@@ -76,5 +77,22 @@ impl VMamba {
             }
         }
         features
+    }
+
+    /// The `count` directions with the greatest weights of every block, as [`LocalVMambaConfig`] takes them; none without a
+    /// search.
+    ///
+    /// [`LocalVMambaConfig`]: crate::LocalVMambaConfig
+    pub fn strongest_directions(&self, count: usize) -> Option<Vec<Vec<Order>>> {
+        let blocks = self.layers.iter().flat_map(|stage| &stage.blocks);
+        blocks.map(|block| block.op.merge.as_ref()?.strongest(count)).collect()
+    }
+}
+
+impl Classifier {
+    /// The logits `[batch, num_classes]` of features `[batch, height, width, d_model]`.
+    pub fn forward(&self, features: Tensor<4>) -> Tensor<2> {
+        let pooled = self.norm.forward(features).mean_dim(1).mean_dim(2);
+        project(&self.head, pooled.squeeze_dims(&[1, 2]))
     }
 }

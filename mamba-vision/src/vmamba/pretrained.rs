@@ -1,7 +1,7 @@
 //! The published weights of VMamba.
 
 use super::{VMamba, VMambaConfig};
-use crate::checkpoint::{Layout, Shapes, WeightsError, count, load};
+use crate::checkpoint::{Layout, Shapes, WeightsError, count, load, replaced};
 use burn::tensor::Device;
 use std::path::Path;
 
@@ -22,10 +22,10 @@ impl VMambaConfig {
     }
 }
 
-const LAYOUT: Layout = Layout { published, modern, is_buffer: |_| false, looks_like };
+pub(crate) const LAYOUT: Layout = Layout { published, modern, is_buffer: |_| false, looks_like };
 
 /// Parts of paths, and what they are there: layers of a sequence are numbered.
-const PUBLISHED: [(&str, &str); 10] = [
+const PUBLISHED: [(&str, &str); 11] = [
     ("patch_embed.conv1.", "patch_embed.0."),
     ("patch_embed.norm1.", "patch_embed.2."),
     ("patch_embed.conv2.", "patch_embed.5."),
@@ -36,6 +36,7 @@ const PUBLISHED: [(&str, &str); 10] = [
     (".downsample.reduction.", ".downsample.2."),
     (".op.a_logs", ".op.A_logs"),
     (".op.ds", ".op.Ds"),
+    (".op.merge.", ".op.multi_scan."),
 ];
 
 fn published(path: &str) -> String {
@@ -60,10 +61,6 @@ fn modern(key: &str) -> String {
     replaced(if at_top { format!("classifier.{key}") } else { key.to_string() }, &MODERN)
 }
 
-fn replaced(name: String, parts: &[(&str, &str)]) -> String {
-    parts.iter().fold(name, |name, (old, new)| name.replace(old, new))
-}
-
 fn looks_like(shapes: &Shapes) -> Option<String> {
     let is_vanilla = !shapes.keys().any(|key| key.contains(".mlp."));
     let d_model = *shapes.get("layers.0.blocks.0.norm.weight")?.first()?;
@@ -76,6 +73,9 @@ fn looks_like(shapes: &Shapes) -> Option<String> {
         _ => return None,
     };
     let release = if is_vanilla { "first" } else { "second" };
+    if shapes.contains_key("layers.0.blocks.0.op.multi_scan.attn.norm.weight") {
+        return Some(format!("LocalVMamba-{size}"));
+    }
     let ratio = d_inner? / d_model;
     Some(format!("VMamba-{size} of the {release} release, s{ratio}l{depth}"))
 }

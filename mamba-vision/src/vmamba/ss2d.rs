@@ -1,7 +1,11 @@
 //! The two-dimensional selective scan of VMamba.
 
+use super::layers::squares;
+use super::pattern::ScanPattern;
+use crate::channel_attention::REDUCTION;
 use crate::init;
-use crate::order::{Grid, Order, scan_paths};
+use crate::local::{DirectionMerge, check_directions};
+use crate::order::{Grid, OrderError, ScanPaths, padded_scan_paths, scan_paths};
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -29,6 +33,9 @@ pub struct Ss2dConfig {
     /// Whether the output is gated by a second half of `in_proj`, and the convolution has a bias; not in `v05_noz`.
     #[config(default = true)]
     pub gated: bool,
+    /// Which ways the scans go.
+    #[config(default = "ScanPattern::Cross")]
+    pub pattern: ScanPattern,
 }
 
 impl Ss2dConfig {
@@ -48,6 +55,11 @@ impl Ss2dConfig {
             return Err(ConfigError::OutOfRange { name: "ssm_ratio", value: ratio, expected });
         }
         ConfigError::check_sizes(&[("d_inner", self.d_inner())])?;
+        check_directions(self.pattern.orders())?;
+        if self.pattern.is_local() && self.d_inner() < REDUCTION {
+            let value = self.d_inner() as f64;
+            return Err(ConfigError::OutOfRange { name: "d_inner", value, expected: "at least 8 for local scans" });
+        }
         self.direction().validate()
     }
 
@@ -66,7 +78,7 @@ impl Ss2dConfig {
     pub fn try_init(&self, device: &Device) -> Result<Ss2d, ConfigError> {
         self.validate()?;
         let (d_model, d_inner) = (self.d_model, self.d_inner());
-        let directions: Vec<_> = Order::CROSS.iter().map(|_| self.direction().init(device)).collect();
+        let directions: Vec<_> = self.pattern.orders().iter().map(|_| self.direction().init(device)).collect();
         let stack = |of: fn(&Mamba) -> Tensor<2>| Tensor::stack::<3>(directions.iter().map(of).collect(), 0);
         let dt_bias = |mamba: &Mamba| mamba.dt_proj.bias.as_ref().expect("a mixer has time steps").val();
         Ok(Ss2d {
@@ -84,6 +96,8 @@ impl Ss2dConfig {
             out_norm: LayerNormConfig::new(d_inner).init(device),
             out_proj: init::linear(d_inner, d_model, false, device),
             gated: self.gated,
+            merge: self.pattern.is_local().then(|| DirectionMerge::new(d_inner, self.pattern.is_search(), device)),
+            pattern: self.pattern.clone(),
         })
     }
 
@@ -100,25 +114,26 @@ fn parameter<const D: usize>(values: Tensor<D>) -> Param<Tensor<D>> {
     Param::from_tensor(values.detach())
 }
 
-/// VMamba's SS2D (Liu et al. 2024): a depthwise convolution, four selective scans across the
-/// image, and their sum. Made by [`Ss2dConfig`].
+/// VMamba's SS2D (Liu et al. 2024): a depthwise convolution, selective scans across the image, and their sum. Made by
+/// [`Ss2dConfig`].
 ///
-/// Every direction `k` of [`Order::CROSS`] has a selection of its own. All read the same image in place, in one launch.
+/// Every direction `k` of [`ScanPattern::orders`] has a selection of its own. All read the same image in place, in one
+/// launch.
 #[derive(Module, Debug)]
 pub struct Ss2d {
     /// From `d_model` to `d_inner`, or to `[x, z]`, `2 * d_inner`, if gated.
     pub in_proj: Linear,
     /// Depthwise, 3 x 3: weight `[d_inner, 1, 3, 3]`.
     pub conv2d: Conv2d,
-    /// From `d_inner` to `[dt, b, c]` for every direction: `[4, dt_rank + 2 * d_state, d_inner]`.
+    /// From `d_inner` to `[dt, b, c]` for every direction: `[k, dt_rank + 2 * d_state, d_inner]`.
     pub x_proj_weight: Param<Tensor<3>>,
-    /// From `dt_rank` to `d_inner` for every direction: `[4, d_inner, dt_rank]`.
+    /// From `dt_rank` to `d_inner` for every direction: `[k, d_inner, dt_rank]`.
     pub dt_projs_weight: Param<Tensor<3>>,
-    /// The bias of the time steps, added inside the scan: `[4, d_inner]`.
+    /// The bias of the time steps, added inside the scan: `[k, d_inner]`.
     pub dt_projs_bias: Param<Tensor<2>>,
-    /// `a = -exp(a_logs)`: `[4 * d_inner, d_state]`.
+    /// `a = -exp(a_logs)`: `[k * d_inner, d_state]`.
     pub a_logs: Param<Tensor<2>>,
-    /// The skip connections: `[4 * d_inner]`.
+    /// The skip connections: `[k * d_inner]`.
     pub ds: Param<Tensor<1>>,
     /// Norm of the sum of all directions.
     pub out_norm: LayerNorm,
@@ -126,6 +141,11 @@ pub struct Ss2d {
     pub out_proj: Linear,
     /// Whether the output is gated.
     pub gated: bool,
+    /// The attention over the directions of LocalMamba.
+    pub merge: Option<DirectionMerge>,
+    /// Which ways the scans go.
+    #[module(skip)]
+    pub pattern: ScanPattern,
 }
 
 impl Ss2d {
@@ -150,20 +170,62 @@ impl Ss2d {
         project(&self.out_proj, y)
     }
 
-    /// The sum of the scans along all directions, `[batch, height, width, d_inner]`.
+    /// The scans along all directions as one, `[batch, height, width, d_inner]`.
     fn scan(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, height, width, d_inner] = x.dims();
-        let (length, device) = (height * width, x.device());
-        let [k, features, _] = self.x_proj_weight.dims();
+        let [_, height, width, _] = x.dims();
+        let (grid, dims, dtype) = (Grid::image(height, width), x.dims(), x.dtype());
+        let orders = self.pattern.orders();
+        let y = match (&self.pattern, &self.merge) {
+            (ScanPattern::Atrous, _) => return self.scan_sub_grids(x),
+            (_, None) => {
+                let paths = scan_paths(orders, grid, &x.device());
+                self.directions(x.flatten(1, 2), &expected(paths, dims)).sum_dim(2).squeeze_dim(2)
+            }
+            (_, Some(merge)) => {
+                let paths = expected(padded_scan_paths(orders, grid, None, &x.device()), dims);
+                let padding = paths.dims()[1] - grid.length();
+                let y = self.directions(padded(x.flatten(1, 2), padding), &paths);
+                let y = y.narrow(1, 0, grid.length());
+                merge.forward(y.iter_dim(2).map(|y| y.squeeze_dim(2)))
+            }
+        };
+        y.reshape(dims).cast(dtype)
+    }
+
+    /// The four sub-grids of every second row and column, each scanned for itself: a quarter of the tokens with four times
+    /// the channels. Odd sides are padded with zeros.
+    fn scan_sub_grids(&self, x: Tensor<4>) -> Tensor<4> {
+        let ([_, height, width, _], dtype, device) = (x.dims(), x.dtype(), x.device());
+        let x = squares(x);
+        let [batch, rows, columns, channels] = x.dims();
+        let paths = scan_paths(self.pattern.orders(), Grid::image(rows, columns), &device);
+        let y = self.directions(x.clone().flatten(1, 2), &expected(paths, x.dims()));
+        // [batch, rows, columns, column in square, row in square, d_inner]
+        let y = y.reshape([batch, rows, columns, 2, 2, channels / 4]).permute([0, 1, 4, 2, 3, 5]);
+        let y = y.reshape([batch, 2 * rows, 2 * columns, channels / 4]);
+        y.narrow(1, 0, height).narrow(2, 0, width).cast(dtype)
+    }
+
+    /// What each direction gives of the tokens `[batch, length, d_inner]`, which all read, or of `k * d_inner` channels, of
+    /// which each reads its own: `[batch, length, k, d_inner]`, at least f32.
+    fn directions(&self, x: Tensor<3>, paths: &ScanPaths) -> Tensor<4> {
+        let [batch, length, channels] = x.dims();
+        let [k, features, d_inner] = self.x_proj_weight.dims();
         let [_, d_state] = self.a_logs.dims();
         let dt_rank = features - 2 * d_state;
-        let paths = scan_paths(&Order::CROSS, Grid::image(height, width), &device)
-            .unwrap_or_else(|error| panic!("Ss2d: the input has shape {:?}: {error}", x.dims()));
 
-        // All directions at once, as none of this depends on the order of tokens.
-        let x = x.reshape([batch, length, d_inner]);
-        let weight = self.x_proj_weight.val().reshape([k * features, d_inner]).transpose();
-        let dt_b_c = linear(x.clone(), weight, None).reshape([batch, length, k, features]);
+        // None of this depends on the order of tokens.
+        let dt_b_c = match channels == d_inner {
+            true => {
+                let weight = self.x_proj_weight.val().reshape([k * features, d_inner]).transpose();
+                linear(x.clone(), weight, None).reshape([batch, length, k, features])
+            }
+            false => {
+                let weights = self.x_proj_weight.val().iter_dim(0).map(|weight| weight.squeeze_dim::<2>(0).transpose());
+                let own = |(k, weight)| linear(x.clone().narrow(2, k * d_inner, d_inner), weight, None);
+                Tensor::stack(weights.enumerate().map(own).collect(), 2)
+            }
+        };
         let delta = (0..k).map(|k| {
             let dt = dt_b_c.clone().narrow(2, k, 1).narrow(3, 0, dt_rank).squeeze_dim::<3>(2);
             let weight = self.dt_projs_weight.val().narrow(0, k, 1).squeeze_dim::<2>(0);
@@ -178,11 +240,18 @@ impl Ss2d {
             .with_delta_softplus(true)
             .with_delta_bias(self.dt_projs_bias.val().reshape([k * d_inner]))
             .with_d(self.ds.val());
-        let dtype = x.dtype();
         let y = selective_scan(x, delta, a, b, c, paths.scan(batch, options)).y;
-        let sum = at_least_f32(y).reshape([batch, length, k, d_inner]).sum_dim(2);
-        sum.reshape([batch, height, width, d_inner]).cast(dtype)
+        at_least_f32(y).reshape([batch, length, k, d_inner])
     }
+}
+
+/// Tokens `[batch, length, channels]` with `padding` zeros behind them.
+pub(crate) fn padded(x: Tensor<3>, padding: usize) -> Tensor<3> {
+    if padding == 0 { x } else { x.pad([(0, 0), (0, padding), (0, 0)], 0.0) }
+}
+
+fn expected(paths: Result<ScanPaths, OrderError>, dims: [usize; 4]) -> ScanPaths {
+    paths.unwrap_or_else(|error| panic!("Ss2d: the input has shape {dims:?}: {error}"))
 }
 
 /// `[batch, height, width, channels]` as convolutions take it.

@@ -40,6 +40,9 @@ impl ModuleVisitor for Collect<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.path.join(".");
+        if is_statistic(&path) {
+            return;
+        }
         let value = match self.gradients {
             Some(gradients) => param.grad(gradients).unwrap_or_else(|| panic!("{path} has no gradient")),
             None => param.val(),
@@ -47,6 +50,16 @@ impl ModuleVisitor for Collect<'_> {
         let length = value.shape().num_elements();
         self.found.push((path, value.reshape([length])));
     }
+}
+
+/// What batch norms keep; it is not trained.
+fn is_statistic(path: &str) -> bool {
+    path.ends_with(".running_mean") || path.ends_with(".running_var")
+}
+
+/// Number of all that is trained.
+pub(crate) fn parameters<M: Module>(model: &M) -> usize {
+    collect(model, None).iter().map(|(_, values)| values.dims()[0]).sum()
 }
 
 fn collect<M: Module>(model: &M, gradients: Option<&Gradients>) -> Vec<(String, Tensor<1>)> {

@@ -1,7 +1,9 @@
 //! Behaviour of the orders and the vision models, on the device that `MAMBA_TEST_DEVICE` names.
 
 mod data;
+mod efficient_vmamba;
 mod fixture;
+mod local;
 mod mamba_sr;
 mod ordered_scan;
 mod orders;

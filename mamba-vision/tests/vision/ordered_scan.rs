@@ -5,6 +5,9 @@ use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mamba_core::{SelectiveScanOptions, selective_scan};
 use mamba_vision::{Grid, Order, Path, ScanPaths};
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 const TOLERANCE: f64 = 1e-6;
 
@@ -82,6 +85,21 @@ fn indices(steps: &[usize], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(steps.clone(), [steps.len()]), device)
 }
 
+/// That the scan in place and the scan of permuted copies agree, in values and gradients.
+fn check(orders: &[Order], grid: Grid, device: &Device) {
+    let paths: Vec<_> = orders.iter().map(|order| order.path(grid).unwrap()).collect();
+    let arguments = Arguments::new(2, grid.length(), paths.len(), device);
+    let (actual, expected) = (arguments.in_place(&paths), arguments.permuted(&paths));
+    assert_close(&format!("y for {grid}"), actual.clone(), expected.clone(), TOLERANCE);
+
+    let weight = random(actual.dims(), device);
+    let actual = arguments.gradients(actual, weight.clone());
+    let expected = arguments.gradients(expected, weight);
+    for ((name, actual), (_, expected)) in actual.into_iter().zip(expected) {
+        assert_close(&format!("gradient of {name} for {grid}"), actual, expected, TOLERANCE);
+    }
+}
+
 #[test]
 fn a_scan_along_paths_is_a_scan_of_permuted_tokens() {
     let device = device().autodiff();
@@ -97,17 +115,44 @@ fn a_scan_along_paths_is_a_scan_of_permuted_tokens() {
         (&[Order::stride(4).from_the_end()], Grid::sequence(10)),
     ];
     for (orders, grid) in cases {
-        let paths: Vec<_> = orders.iter().map(|order| order.path(grid).unwrap()).collect();
-        let arguments = Arguments::new(2, grid.length(), paths.len(), &device);
-        let (actual, expected) = (arguments.in_place(&paths), arguments.permuted(&paths));
-        assert_close(&format!("y for {grid}"), actual.clone(), expected.clone(), TOLERANCE);
+        check(orders, grid, &device);
+    }
+}
 
-        let weight = random(actual.dims(), &device);
-        let actual = arguments.gradients(actual, weight.clone());
-        let expected = arguments.gradients(expected, weight);
-        for ((name, actual), (_, expected)) in actual.into_iter().zip(expected) {
-            assert_close(&format!("gradient of {name} for {grid}"), actual, expected, TOLERANCE);
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn images_of_any_sides_are_scanned_as_permuted_ones(height in 1_usize..=40, width in 1_usize..=40) {
+        check(&Order::CROSS, Grid::image(height, width), &device().autodiff());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn merging_the_sequences_of_any_orders_is_the_adjoint_of_taking_them(
+        height in 1_usize..=40,
+        width in 1_usize..=40,
+        size in 1_usize..=9,
+        seed: u64,
+    ) {
+        let grid = Grid::image(height, width);
+        let mut orders = Order::CROSS.to_vec();
+        orders.extend([Order::window(size), Order::atrous(size), Order::stride(size)]);
+        orders.extend([Order::snake(), Order::hilbert(), Order::z_order()]);
+        orders.extend(orders.clone().into_iter().map(Order::from_the_end));
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut integers = || (0..grid.length()).map(|_| rng.random_range(-9_i64..=9)).collect::<Vec<_>>();
+        let x = integers();
+        let (mut left, mut merged) = (0, vec![0; grid.length()]);
+        for order in orders {
+            let (path, y) = (order.path(grid).unwrap(), integers());
+            left += path.steps().iter().zip(&y).map(|(&place, y)| x[place] * y).sum::<i64>();
+            path.inverse().iter().zip(&mut merged).for_each(|(&step, sum)| *sum += y[step]);
         }
+        prop_assert_eq!(left, x.iter().zip(&merged).map(|(x, y)| x * y).sum::<i64>());
     }
 }
 

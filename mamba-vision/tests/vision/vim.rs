@@ -135,3 +135,23 @@ fn paths_are_dropped_in_training_only() {
     let draws: Vec<_> = (0..8).map(|_| values(model.forward(images.clone()))).collect();
     assert!(draws.iter().any(|draw| *draw != draws[0]));
 }
+
+#[test]
+fn tokens_are_shuffled_in_training_only() {
+    let device = device();
+    let config = v2().with_depth(2).with_shuffle(1.0);
+    let model = config.init(&device);
+    let images: Tensor<4> = random([2, 3, 24, 40], &device);
+    assert_eq!(values(model.forward(images.clone())), values(model.forward(images.clone())));
+
+    let training = device.autodiff();
+    let model = config.init(&training);
+    let images = images.to_device(&training);
+    // The last block always meets its tokens in another order.
+    let draws: Vec<_> = (0..4).map(|_| values(model.forward(images.clone()))).collect();
+    assert!((1..4).all(|draw| draws[draw] != draws[0]));
+    for shuffle in [-0.1, 1.1, f64::NAN] {
+        let error = config.clone().with_shuffle(shuffle).try_init(&training).unwrap_err();
+        assert!(matches!(error, ConfigError::OutOfRange { name: "shuffle", .. }), "{error}");
+    }
+}

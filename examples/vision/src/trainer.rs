@@ -1,0 +1,157 @@
+//! The training loop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::lr_scheduler::LrSchedulerConfig;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
+use burn::module::Module;
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::Device;
+use examples_common::progress;
+use mamba_vision::Ema;
+use mamba_vision::data::{Mix, Variation, cross_entropy, one_hot};
+use mamba_vision::optim::adamw;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+use crate::checkpoint::{Checkpoint, Config};
+use crate::dataset::DataSet;
+use crate::error::Error;
+use crate::evaluate::Confusion;
+use crate::model::Model;
+use crate::settings::Settings;
+use crate::train::{Outcome, Record};
+
+/// A model on its way through the images.
+pub struct Trainer {
+    pub config: Config,
+    pub data: DataSet,
+    pub model: Model,
+    pub average: Option<Ema<Model>>,
+    pub optimizer: ModuleOptimizer,
+    pub history: Vec<Record>,
+    /// On the test images, after the last epoch.
+    pub confusion: Confusion,
+    device: Device,
+    schedule: ModuleLrScheduler,
+    steps: usize,
+}
+
+impl Trainer {
+    /// From initial weights.
+    pub fn start(config: Config, data: DataSet, device: &Device) -> Result<Self, Error> {
+        let device = device.clone().autodiff();
+        device.seed(config.settings.seed);
+        let model = config.sizes.init(config.settings.model, &device)?;
+        let average = (config.settings.ema > 0.0).then(|| Ema::new(&model, config.settings.ema));
+        let optimizer = optimizer(&config.settings);
+        Self::new(config, data, (model, average), optimizer, vec![], device)
+    }
+
+    /// From a checkpoint.
+    pub fn resume(checkpoint: Checkpoint, data: DataSet, device: &Device) -> Result<Self, Error> {
+        let settings = &checkpoint.config.settings;
+        let optimizer = checkpoint.optimizer(optimizer(settings))?;
+        let updates = checkpoint.history.len() * data.train.len().div_ceil(settings.batch);
+        let average = checkpoint.average(device)?.map(|average| Ema::from_average(average, settings.ema, updates));
+        let device = device.clone().autodiff();
+        let model = checkpoint.model(&device)?;
+        let Checkpoint { config, history, .. } = checkpoint;
+        Self::new(config, data, (model, average), optimizer, history, device)
+    }
+
+    fn new(
+        config: Config,
+        data: DataSet,
+        (model, average): (Model, Option<Ema<Model>>),
+        optimizer: ModuleOptimizer,
+        history: Vec<Record>,
+        device: Device,
+    ) -> Result<Self, Error> {
+        let steps_of_epoch = data.train.len().div_ceil(config.settings.batch);
+        let mut schedule = schedule(&config.settings, steps_of_epoch)?;
+        let steps = history.len() * steps_of_epoch;
+        (0..steps).for_each(|_| {
+            schedule.step();
+        });
+        let confusion = Confusion(Vec::new());
+        Ok(Self { config, data, model, average, optimizer, history, confusion, device, schedule, steps })
+    }
+
+    /// Sees every image once. What is random depends on the seed and the epoch only, so that a run can go on after it.
+    pub fn epoch(&mut self, epoch: usize, interrupted: &AtomicBool) -> Result<Outcome, Error> {
+        let seed = self.config.settings.seed.wrapping_add(epoch as u64 * 0x9E37_79B9_7F4A_7C15);
+        let mut rng = StdRng::seed_from_u64(seed);
+        self.device.seed(seed);
+        let mut order: Vec<_> = (0..self.data.train.len()).collect();
+        order.shuffle(&mut rng);
+        let batch = self.config.settings.batch;
+        let (bar, started) = (progress::steps(order.len().div_ceil(batch), 0), Instant::now());
+        let mut sum = 0.0;
+        for indices in order.chunks(batch) {
+            let loss = self.step(indices, &mut rng)?;
+            sum += loss * indices.len() as f32;
+            bar.set_message(format!("epoch {epoch}  loss {loss:.3}"));
+            bar.inc(1);
+            if interrupted.load(Ordering::Relaxed) {
+                bar.abandon();
+                return Ok(Outcome::Interrupted);
+            }
+        }
+        bar.finish_and_clear();
+        self.confusion = self.measure();
+        let (loss, accuracy) = (sum / order.len() as f32, self.confusion.accuracy());
+        let before = self.history.last().map_or(0.0, |record| record.seconds);
+        let seconds = before + started.elapsed().as_secs_f64();
+        println!("epoch {epoch}: training loss {loss:.4}, test accuracy {:.2} %, {seconds:.0} s", 100.0 * accuracy);
+        self.history.push(Record { epoch, loss, accuracy, seconds });
+        Ok(Outcome::Finished)
+    }
+
+    /// One optimizer step; returns the loss of its batch.
+    fn step(&mut self, indices: &[usize], rng: &mut StdRng) -> Result<f32, Error> {
+        let Settings { shift, crop, color, mixup, cutmix, smoothing, .. } = self.config.settings;
+        let variation = Variation { shift, flip: true, crop, color };
+        let (images, labels) = self.data.train.varied_batch(indices, variation, rng, &self.device);
+        let shares = one_hot(labels, self.config.sizes.classes, smoothing);
+        let (images, shares) = Mix { mixup, cutmix }.apply(self.config.normalized(images), shares, rng);
+        let loss = cross_entropy(self.model.forward(images), shares);
+        let value = loss.clone().into_scalar::<f32>();
+        self.steps += 1;
+        if !value.is_finite() {
+            return Err(Error::Diverged { step: self.steps, loss: value });
+        }
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
+        let lr = self.schedule.step().base();
+        self.model = self.optimizer.step(lr, self.model.clone(), gradients);
+        if let Some(average) = &mut self.average {
+            average.update(&self.model);
+        }
+        Ok(value)
+    }
+
+    /// How often the model, or its average, is right on the test images.
+    fn measure(&self) -> Confusion {
+        let model = self.average.as_ref().map_or_else(|| self.model.valid(), |average| average.model().clone());
+        let prepare = |images| self.config.normalized(images);
+        Confusion::of(&model, &self.data.test, prepare, &self.device.clone().inner())
+    }
+}
+
+fn optimizer(settings: &Settings) -> ModuleOptimizer {
+    adamw(&AdamWConfig::new().with_weight_decay(settings.weight_decay as f32))
+}
+
+/// Rises for an epoch, then falls along a cosine.
+fn schedule(settings: &Settings, steps_of_epoch: usize) -> Result<ModuleLrScheduler, Error> {
+    let lr = settings.lr;
+    let rise = LinearLrSchedulerConfig::new(lr / (steps_of_epoch + 1) as f64, lr, steps_of_epoch);
+    let fall = CosineAnnealingLrSchedulerConfig::new(lr, (steps_of_epoch * (settings.epochs - 1)).max(1));
+    let phases = vec![LrSchedulerConfig::Linear(rise), LrSchedulerConfig::Cosine(fall)];
+    SequentialLrSchedulerConfig::new(phases, vec![steps_of_epoch]).init().map_err(Error::Schedule)
+}

@@ -1,0 +1,29 @@
+//! Sequences, intervals and references: how they are read, and how embeddings are written.
+//!
+//! Files are read as they come: packed with gzip or not, in either case, with the line ends of Windows. What is no
+//! nucleotide is refused with its place; see [`tokens`](crate::tokens) for what is one.
+
+mod bed;
+mod embeddings;
+mod error;
+mod index;
+mod input;
+mod reference;
+mod sequences;
+mod windows;
+
+pub use bed::{Interval, read_bed};
+pub use embeddings::{EmbeddingFormat, EmbeddingsWriter};
+pub use error::DataError;
+pub use input::Input;
+pub use reference::Reference;
+pub use sequences::{Record, SequenceReader};
+pub use windows::{Window, Windows, WindowsConfig};
+
+use crate::tokens::reverse_complement;
+use rand::{Rng, RngExt};
+
+/// Every second sequence, at random, as its other strand: what a model without symmetry is trained on.
+pub fn augment<R: Rng + ?Sized>(tokens: Vec<u8>, rng: &mut R) -> Vec<u8> {
+    if rng.random() { reverse_complement(&tokens) } else { tokens }
+}

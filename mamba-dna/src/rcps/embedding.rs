@@ -1,0 +1,48 @@
+//! The embedding of both strands.
+
+use super::{join, reverse_complement};
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::{Embedding, EmbeddingConfig};
+use burn::tensor::{Device, Int, Tensor};
+
+/// Configuration of an [`RcpsEmbedding`].
+#[derive(Config, Debug, PartialEq)]
+pub struct RcpsEmbeddingConfig {
+    /// Number of tokens, padding included.
+    pub vocabulary: usize,
+    /// Channels of one strand.
+    pub d_model: usize,
+    /// Standard deviation of the initial weight.
+    #[config(default = 0.02)]
+    pub initializer_range: f64,
+}
+
+impl RcpsEmbeddingConfig {
+    /// Makes the layer.
+    pub fn init(&self, device: &Device) -> RcpsEmbedding {
+        let normal = Initializer::Normal { mean: 0.0, std: self.initializer_range };
+        let embedding = EmbeddingConfig::new(self.vocabulary, self.d_model).with_initializer(normal);
+        RcpsEmbedding { embedding: embedding.init(device) }
+    }
+}
+
+/// Both strands' embeddings. Made by [`RcpsEmbeddingConfig`].
+#[derive(Module, Debug)]
+pub struct RcpsEmbedding {
+    /// `[vocabulary, d_model]`.
+    pub embedding: Embedding,
+}
+
+impl RcpsEmbedding {
+    /// `[batch, length, 2 * d_model]` for tokens `[batch, length]`.
+    pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        embed(&self.embedding, tokens)
+    }
+}
+
+/// Both strands through one embedding.
+pub(crate) fn embed(embedding: &Embedding, tokens: Tensor<2, Int>) -> Tensor<3> {
+    let other = reverse_complement(tokens.clone());
+    join(embedding.forward(tokens), embedding.forward(other))
+}

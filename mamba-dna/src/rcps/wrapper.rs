@@ -1,0 +1,39 @@
+//! Any mixer on both strands.
+
+use super::{flip, halves, join};
+use crate::mixer::Mixer;
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+/// The same mixer on each strand, read in its own direction.
+#[derive(Module, Debug)]
+pub struct RcpsWrapper<M: Module> {
+    /// From `[batch, length, d_model]` to the same shape.
+    pub submodule: M,
+}
+
+impl<M: Mixer> RcpsWrapper<M> {
+    /// Around `submodule`.
+    pub fn new(submodule: M) -> Self {
+        Self { submodule }
+    }
+
+    /// Mixes `[batch, length, 2 * d_model]` into the same shape.
+    ///
+    /// # Panics
+    /// If the number of channels is odd, or not what the mixer takes.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        on_both_strands(&self.submodule, x)
+    }
+}
+
+impl<M: Mixer> Mixer for RcpsWrapper<M> {
+    fn mix(&self, input: Tensor<3>) -> Tensor<3> {
+        self.forward(input)
+    }
+}
+
+pub(crate) fn on_both_strands<M: Mixer>(mixer: &M, x: Tensor<3>) -> Tensor<3> {
+    let (strand, other) = halves(x);
+    join(mixer.mix(strand), mixer.mix(flip(other)))
+}
