@@ -1,8 +1,20 @@
 //! The listings of the book. The chapters include them from here, between `ANCHOR` comments, and the tests run them.
 #![cfg(test)]
 
+mod backward;
+mod chunks;
+mod figures;
 mod first_layer;
+mod four_tokens;
+mod language;
+mod links;
+mod new_model;
+mod operator;
+mod performance;
+mod porting;
+mod precision;
 mod selective_scan;
+mod vision;
 
 use burn::tensor::{Device, Distribution, Tensor};
 

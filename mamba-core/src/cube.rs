@@ -79,6 +79,7 @@ pub(crate) fn is_software(client: &Client) -> bool {
     client.properties().hardware.plane_size_max <= 8
 }
 
+// ANCHOR: exp_scaled
 /// `exp(x)`, given `x` times [`Math::exp_scale`].
 #[cube]
 pub(crate) fn exp_scaled(x: f32, #[comptime] math: Math) -> f32 {
@@ -92,6 +93,7 @@ pub(crate) fn exp_scaled(x: f32, #[comptime] math: Math) -> f32 {
         Math::Soft => soft_exp(x),
     }
 }
+// ANCHOR_END: exp_scaled
 
 /// `exp(x) = 2^n exp(r)` with the nearest whole `n`, and a polynomial for `|r| <= ln(2) / 2`.
 #[cube]

@@ -6,6 +6,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{DType, Tensor};
 
+// ANCHOR: backend
 /// What is added before the norm.
 #[derive(ExtensionType, Clone, Debug)]
 #[extension_type(fusion: cfg(feature = "fusion"))]
@@ -38,7 +39,9 @@ pub trait AddRmsNormBackend: Backend {
         epsilon: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
+// ANCHOR_END: backend
 
+// ANCHOR: meta
 /// Shapes and dtypes of the outputs, for fusion.
 #[cfg(feature = "fusion")]
 mod meta {
@@ -65,6 +68,7 @@ mod meta {
         (sum.clone(), TensorSpec::new(gamma.shape.clone(), DType::F32))
     }
 }
+// ANCHOR_END: meta
 
 /// Whether the kernels take these: on a GPU.
 pub(super) fn serves(hidden: &Tensor<3>, residual: Option<&Tensor<3>>, gamma: &Tensor<1>) -> bool {

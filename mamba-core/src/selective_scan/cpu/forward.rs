@@ -122,6 +122,7 @@ impl<E: Float> Kernel for ForwardChunk<'_, E> {
     }
 }
 
+// ANCHOR: recur
 /// The recurrence of the states from `first` on.
 #[inline(always)]
 fn recur<V: Lanes, const N: usize, E: Float>(
@@ -157,6 +158,7 @@ fn recur<V: Lanes, const N: usize, E: Float>(
         }
     }
 }
+// ANCHOR_END: recur
 
 /// Adds the skip, applies the gate and puts the rows of `y` in their places.
 #[inline(always)]

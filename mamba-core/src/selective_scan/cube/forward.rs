@@ -67,6 +67,7 @@ pub(crate) fn scan<F: Float, N: Size, W: Size, Q: Size>(
     let lines = Lines::new(u, delta, b, c, &z, &place, plan);
     let out = Line::packed(length, d_inner, &place, plan);
     ahead.read(u, delta, b, c, &z, &steps, &place, &lines, start, end, plan);
+    // ANCHOR: tile
     for first in range_stepped(start, end, plan.tile) {
         tile.fill(&ahead, bias, &place, end - first, plan);
         #[unroll(plan.unroll)]
@@ -111,6 +112,7 @@ pub(crate) fn scan<F: Float, N: Size, W: Size, Q: Size>(
                 }
             }
             sync_cube();
+            // ANCHOR_END: tile
         } else {
             #[unroll(plan.unroll)]
             for t in 0..plan.tile {

@@ -157,6 +157,7 @@ fn first_of(i: usize, tiles: usize, start: usize, #[comptime] of_grad: bool, #[c
     start + tile * plan.tile
 }
 
+// ANCHOR: pass_on
 /// Turns what spans add into what reaches each of them, one thread for every channel and state.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub(crate) fn pass_on(
@@ -190,3 +191,4 @@ pub(crate) fn pass_on(
         edges[slot] = edge;
     }
 }
+// ANCHOR_END: pass_on

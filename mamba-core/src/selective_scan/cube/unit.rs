@@ -23,6 +23,7 @@ pub(crate) fn step_sizes<W: Size>(
     sizes
 }
 
+// ANCHOR: decay
 /// What a state keeps of itself over a step.
 #[cube]
 pub(crate) fn decay<W: Size>(delta: Vector<f32, W>, rate: Vector<f32, W>, #[comptime] plan: Plan) -> Vector<f32, W> {
@@ -33,6 +34,7 @@ pub(crate) fn decay<W: Size>(delta: Vector<f32, W>, rate: Vector<f32, W>, #[comp
     }
     kept
 }
+// ANCHOR_END: decay
 
 /// `a` of a unit's states, scaled for [`decay`]; those beyond `d_state` are zero and so are their states.
 #[cube]
@@ -96,6 +98,7 @@ impl<W: Size, Q: Size> Held<W, Q> {
         }
     }
 
+    // ANCHOR: advance
     /// The recurrence of a unit's states at the token `i` of them.
     pub fn advance(
         &self,
@@ -120,6 +123,7 @@ impl<W: Size, Q: Size> Held<W, Q> {
             }
         }
     }
+    // ANCHOR_END: advance
 
     /// What a unit's states add to the outputs of that token.
     pub fn read_out(&self, h: &Array<Vector<f32, W>>, i: usize, #[comptime] plan: Plan) -> Vector<f32, W> {
