@@ -48,10 +48,10 @@ pub fn logo(columns: &[Vec<(char, f64)>], label: &str) -> String {
     svg + "</svg>\n"
 }
 
-/// Capitals of a font are some 0.72 of its size high, and 0.7 wide.
+/// Capitals of a font are some 0.72 of its size high, and at most 0.8 wide.
 fn letter_of(letter: char, x: f64, base: f64, width: f64, height: f64) -> String {
     const SIZE: f64 = 20.0;
-    let (horizontal, vertical) = (width / (0.7 * SIZE), height / (0.72 * SIZE));
+    let (horizontal, vertical) = (width / (0.8 * SIZE), height / (0.72 * SIZE));
     let color = match letter {
         'A' => "#3a9a4a",
         'C' => "#3567b8",
