@@ -1,0 +1,137 @@
+//! Look-backs and horizons as batches of tensors.
+
+use super::Series;
+use burn::tensor::{Device, Tensor, TensorData};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a network reads.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The look-back: `[batch, look_back, variates]`.
+    pub values: Tensor<3>,
+    /// The time marks of the look-back: `[batch, look_back, marks]`.
+    pub marks: Option<Tensor<3>>,
+}
+
+/// Look-backs and what followed.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// What a network reads.
+    pub input: Input,
+    /// What followed: `[batch, horizon, variates]`; anything where a value is missing.
+    pub target: Tensor<3>,
+    /// 1 where the target is known, 0 where it is missing: `[batch, horizon, variates]`. None if all of it is known.
+    pub mask: Option<Tensor<3>>,
+    /// The same for the look-back: `[batch, look_back, variates]`.
+    pub input_mask: Option<Tensor<3>>,
+}
+
+/// Every look-back in some rows of a series with its horizon.
+///
+/// Where a value of a look-back is missing, the last one before it is read, or 0 (the mean of a scaled series) if there is
+/// none: nothing of the future.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    values: Arc<Values>,
+    rows: Range<usize>,
+    look_back: usize,
+    horizon: usize,
+    stride: usize,
+}
+
+#[derive(Debug)]
+struct Values {
+    filled: Vec<f32>,
+    is_known: Option<Vec<f32>>,
+    marks: Option<Vec<f32>>,
+    variates: usize,
+    num_marks: usize,
+}
+
+impl Windows {
+    /// Those of a series that is scaled already, within `rows`; there may be none.
+    pub fn new(series: &Series, rows: Range<usize>, look_back: usize, horizon: usize) -> Self {
+        let known = |value: &f32| f32::from(u8::from(!value.is_nan()));
+        let marks = series.marks(0, series.len());
+        let values = Values {
+            filled: filled(series),
+            is_known: (series.missing() > 0).then(|| series.values().iter().map(known).collect()),
+            num_marks: marks.as_ref().map_or(0, |marks| marks.len() / series.len()),
+            marks,
+            variates: series.variates(),
+        };
+        Self { values: Arc::new(values), rows, look_back, horizon, stride: 1 }
+    }
+
+    /// Those of other rows of the same series.
+    pub fn with_rows(&self, rows: Range<usize>) -> Self {
+        Self { rows, ..self.clone() }
+    }
+
+    /// Only every so many windows.
+    pub fn with_stride(mut self, stride: usize) -> Self {
+        self.stride = stride.max(1);
+        self
+    }
+
+    /// Number of windows.
+    pub fn len(&self) -> usize {
+        let starts = (self.rows.len() + 1).saturating_sub(self.look_back + self.horizon);
+        starts.div_ceil(self.stride)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of variates.
+    pub fn variates(&self) -> usize {
+        self.values.variates
+    }
+
+    /// Number of time marks of a row.
+    pub fn num_marks(&self) -> usize {
+        self.values.num_marks
+    }
+
+    /// The first row of a window's horizon, in the whole series.
+    pub fn origin(&self, index: usize) -> usize {
+        self.rows.start + index * self.stride + self.look_back
+    }
+
+    /// Some of the windows on a device.
+    ///
+    /// # Panics
+    /// If there is no such window.
+    pub fn batch(&self, indices: &[usize], device: &Device) -> Batch {
+        let values = &self.values;
+        let gather = |from: &[f32], columns: usize, offset: isize, length: usize| {
+            let start = |index: usize| self.origin(index).saturating_add_signed(offset) * columns;
+            let rows = indices.iter().flat_map(|&index| &from[start(index)..start(index) + length * columns]);
+            let data = TensorData::new(rows.copied().collect(), [indices.len(), length, columns]);
+            Tensor::<3>::from_data(data, device)
+        };
+        let before = -(self.look_back as isize);
+        let marks = values.marks.as_ref().map(|marks| gather(marks, values.num_marks, before, self.look_back));
+        Batch {
+            input: Input { values: gather(&values.filled, values.variates, before, self.look_back), marks },
+            target: gather(&values.filled, values.variates, 0, self.horizon),
+            mask: values.is_known.as_ref().map(|known| gather(known, values.variates, 0, self.horizon)),
+            input_mask: values.is_known.as_ref().map(|known| gather(known, values.variates, before, self.look_back)),
+        }
+    }
+}
+
+/// The values of a series, each missing one replaced by the last before it.
+pub(crate) fn filled(series: &Series) -> Vec<f32> {
+    let variates = series.variates();
+    let mut filled = series.values().to_vec();
+    for place in 0..filled.len() {
+        if filled[place].is_nan() {
+            filled[place] = if place < variates { 0.0 } else { filled[place - variates] };
+        }
+    }
+    filled
+}
