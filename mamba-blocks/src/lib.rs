@@ -5,6 +5,7 @@
 //! | [`Mamba`] | Gu & Dao 2023, figure 3 | the Mamba-1 mixer: projections around one selective scan |
 //! | [`MambaBlock`] | Gu & Dao 2023, section 3.4 | the pre-norm residual block around a mixer |
 //! | [`MambaLm`] | Gu & Dao 2023, section 4.2 | embedding, blocks, final norm, tied head; generates text |
+//! | [`Companion`] | Zhang et al. 2023, section 3 | SpaceTime's time-invariant layer with a companion matrix |
 //! | [`LoraConfig`] | Hu et al. 2021 | adapters of low rank beside the projections |
 //! | [`parts`] | | projections that other mixers are made of as well |
 //! | [`optim`] | their published code | which parameters get no weight decay; data parallelism |
@@ -35,6 +36,7 @@
 
 mod block;
 mod checkpoint;
+mod companion;
 mod error;
 mod lm;
 mod lora;
@@ -46,6 +48,7 @@ pub use block::{MambaBlock, MambaBlockConfig};
 pub use checkpoint::{CheckpointError, LoadOptions, TensorProblem, TensorProblems, open_pytorch};
 #[cfg(feature = "hub")]
 pub use checkpoint::{HubError, fetch_from_hub, is_hub_name};
+pub use companion::{Companion, CompanionConfig};
 pub use error::{ConfigError, GenerationError, PackError, StateError};
 pub use lm::{
     BeamConfig, BeamOutput, Decoder, Draw, EarlyStopping, Generated, GenerationConfig, LmOptions, LmState, MambaLm,

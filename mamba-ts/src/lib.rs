@@ -1,4 +1,42 @@
 //! Time series models on selective state spaces for Burn.
+//!
+//! | model | source | what it is |
+//! |---|---|---|
+//! | [`SMamba`] | Wang et al. 2024 | variates as tokens, a scan over them in both directions |
+//! | [`Tsm2`] | Behrouz et al. 2024 | selective mixing over time and over variates, by turns |
+//! | [`MambaForecaster`] | | a scan over time for each variate, with a state that goes on |
+//! | [`motion::MotionPredictor`] | Huang et al. 2024 | MambaTrack: the next box of a tracked object |
+//! | [`SequenceClassifier`] | | the class of a sequence, by a [`BiEncoder`] |
+//! | [`LastValue`], [`SeasonalNaive`], [`ArNet`], [`DLinear`] | see there | what every claim is measured against |
+//!
+//! A [`Network`] goes from look-backs to horizons, in scaled units. A [`forecast::Forecaster`] goes from a
+//! [`data::Series`] to how it goes on, in the units of the series: it scales, trains, takes new rows, and is back-tested.
+//! [`SMambaConfig::load`] reads checkpoints of the original.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use mamba_ts::data::Series;
+//! use mamba_ts::forecast::{ForecastError, Forecaster, NetworkForecaster};
+//! use mamba_ts::training::TrainingConfig;
+//! use mamba_ts::{Objective, SMambaConfig};
+//!
+//! # fn main() -> Result<(), ForecastError> {
+//! // Series::read_csv makes one of a file.
+//! let waves = (0..200).flat_map(|row| [(row as f32 / 4.0).sin(), (row as f32 / 6.0).cos()]).collect();
+//! let series = Series::new(vec!["a".into(), "b".into()], waves, None);
+//!
+//! let device = Device::default().autodiff();
+//! let levels = vec![0.1, 0.5, 0.9];
+//! let network = SMambaConfig::new(24, 12).with_d_model(16).with_d_ff(16).with_outputs(levels.len()).init(&device);
+//! let training = TrainingConfig::new().with_epochs(1).with_objective(Objective::Quantiles(levels));
+//! let mut forecaster = NetworkForecaster::new(network, training, &device);
+//! forecaster.fit(&series)?;
+//! forecaster.update(&[0.5, f32::NAN])?;
+//! let forecast = forecaster.predict(12)?;
+//! assert_eq!((forecast.horizon(), forecast.outputs(0, 1).len()), (12, 3));
+//! # Ok(())
+//! # }
+//! ```
 
 mod baselines;
 mod bi_encoder;

@@ -7,10 +7,10 @@ use burn::tensor::Device;
 use clap::Args;
 use examples_common::files::{publish, write_synced};
 use examples_common::progress;
-use mamba_ts::data::{Series, StandardScaler, Windows};
-use mamba_ts::forecast::{Forecast, Forecaster, NetworkForecaster};
+use mamba_ts::data::Series;
+use mamba_ts::forecast::{Forecast, Forecaster, NetworkForecaster, lesson};
 use mamba_ts::training::{Control, Trainer};
-use mamba_ts::{Network, Objective};
+use mamba_ts::Network;
 
 use crate::error::Error;
 use crate::model::Model;
@@ -34,7 +34,7 @@ pub struct Common {
     #[command(flatten)]
     pub settings: Settings,
     /// Steps of training at most; of a long series, fewer windows are seen in each epoch
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 500)]
     pub steps: usize,
 }
 
@@ -78,22 +78,17 @@ fn draw(path: PathBuf, series: &Series, forecast: &Forecast) -> Result<(), Error
 /// A forecaster that has learnt from `series`, of which the last tenth is to choose between epochs.
 pub fn fit(args: &Common, series: &Series, device: &Device) -> Result<NetworkForecaster<Model>, Error> {
     let settings = &args.settings;
-    let objective: Objective = settings.objective(&args.quantiles);
+    let objective = settings.objective(&args.quantiles);
     let training = settings.training(objective.clone());
     let device = device.clone().autodiff();
     device.seed(settings.seed);
     let network = settings.sizes(args.horizon, &objective).init(series, &device)?;
-    let (look_back, horizon) = (network.look_back(), network.horizon());
-    series.check_len(look_back + 2 * horizon, "to learn from")?;
-
-    let train = 0..series.len() - (series.len() / 10).max(horizon);
-    let scaler = StandardScaler::fit(series, train.clone());
-    let all = Windows::new(&scaler.transform(series), train.clone(), look_back, horizon);
-    let validation = all.with_rows(train.end - look_back..series.len());
-    let windows_in_all = args.steps * settings.batch;
-    let stride = |windows: &Windows, share: usize| (windows.len() * settings.epochs * share).div_ceil(windows_in_all.max(1));
-    let (train, validation) =
-        (all.clone().with_stride(stride(&all, 1)), validation.clone().with_stride(stride(&validation, 4)));
+    let (scaler, train, validation) = lesson(series, network.look_back(), network.horizon())?;
+    // Windows to see in all epochs; a validation takes about a third of a training step.
+    let budget = (args.steps * settings.batch).max(1);
+    let train_stride = (train.len() * settings.epochs).div_ceil(budget);
+    let validation_stride = (3 * validation.len() * settings.epochs).div_ceil(budget);
+    let (train, validation) = (train.with_stride(train_stride), validation.with_stride(validation_stride));
     let mut trainer = Trainer::new(network, training.clone(), &device)?;
     while !trainer.is_done() {
         let bar = progress::steps(train.len().div_ceil(settings.batch), 0);

@@ -17,7 +17,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 96)]
     pub look_back: usize,
     /// Width of a token; a quarter of it for `mamba`
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 128)]
     pub d_model: usize,
     /// Layers or blocks
     #[arg(long, default_value_t = 2)]

@@ -2,6 +2,7 @@
 
 mod beams;
 mod checkpoints;
+mod companion;
 mod configs;
 mod decoder;
 mod exactness;

@@ -87,11 +87,12 @@ impl fmt::Display for Frequency {
 }
 
 impl Frequency {
-    /// The most frequent step between `times`, which rise; none if there are fewer than two.
+    /// The most frequent step between `times`, which rise, and the shortest of several such; none if there are fewer than
+    /// two.
     pub fn infer(times: &[DateTime]) -> Option<Self> {
         let mut steps: Vec<_> = times.windows(2).map(|pair| millis(pair[1]) - millis(pair[0])).collect();
         steps.sort_unstable();
-        let step = *steps.chunk_by(|a, b| a == b).max_by_key(|chunk| chunk.len())?.first()?;
+        let step = *steps.chunk_by(|a, b| a == b).rev().max_by_key(|chunk| chunk.len())?.first()?;
         let all_equal = steps.first() == steps.last() && steps.len() > 1;
         Some(match step / DAY {
             365 | 366 => Self::Months(12),

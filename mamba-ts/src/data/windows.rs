@@ -106,21 +106,48 @@ impl Windows {
     /// # Panics
     /// If there is no such window.
     pub fn batch(&self, indices: &[usize], device: &Device) -> Batch {
-        let values = &self.values;
-        let gather = |from: &[f32], columns: usize, offset: isize, length: usize| {
-            let start = |index: usize| self.origin(index).saturating_add_signed(offset) * columns;
-            let rows = indices.iter().flat_map(|&index| &from[start(index)..start(index) + length * columns]);
-            let data = TensorData::new(rows.copied().collect(), [indices.len(), length, columns]);
-            Tensor::<3>::from_data(data, device)
-        };
-        let before = -(self.look_back as isize);
-        let marks = values.marks.as_ref().map(|marks| gather(marks, values.num_marks, before, self.look_back));
+        let Values { filled, is_known, variates, .. } = &*self.values;
+        let horizon = |from: &[f32]| self.gather(from, *variates, indices, 0..self.horizon as isize, device);
+        let look_back = |from: &[f32]| self.gather(from, *variates, indices, self.before(), device);
         Batch {
-            input: Input { values: gather(&values.filled, values.variates, before, self.look_back), marks },
-            target: gather(&values.filled, values.variates, 0, self.horizon),
-            mask: values.is_known.as_ref().map(|known| gather(known, values.variates, 0, self.horizon)),
-            input_mask: values.is_known.as_ref().map(|known| gather(known, values.variates, before, self.look_back)),
+            input: self.input(indices, device),
+            target: horizon(filled),
+            mask: is_known.as_deref().map(horizon),
+            input_mask: is_known.as_deref().map(look_back),
         }
+    }
+
+    /// The look-backs of some of the windows.
+    ///
+    /// # Panics
+    /// If there is no such window.
+    pub fn input(&self, indices: &[usize], device: &Device) -> Input {
+        let Values { filled, marks, variates, num_marks, .. } = &*self.values;
+        let marks = marks.as_deref();
+        Input {
+            values: self.gather(filled, *variates, indices, self.before(), device),
+            marks: marks.map(|marks| self.gather(marks, *num_marks, indices, self.before(), device)),
+        }
+    }
+
+    /// The rows of a look-back, seen from the first row of its horizon.
+    fn before(&self) -> Range<isize> {
+        -(self.look_back as isize)..0
+    }
+
+    /// Rows around the first row of each horizon: `[batch, rows, columns]`.
+    fn gather(
+        &self,
+        from: &[f32],
+        columns: usize,
+        indices: &[usize],
+        rows: Range<isize>,
+        device: &Device,
+    ) -> Tensor<3> {
+        let start = |index: usize| self.origin(index).saturating_add_signed(rows.start) * columns;
+        let values = indices.iter().flat_map(|&index| &from[start(index)..start(index) + rows.len() * columns]);
+        let data = TensorData::new(values.copied().collect(), [indices.len(), rows.len(), columns]);
+        Tensor::from_data(data, device)
     }
 }
 

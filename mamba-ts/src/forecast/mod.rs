@@ -84,22 +84,32 @@ pub enum ForecastError {
     },
 }
 
-/// Trains `network` on a series, of which the last tenth is for validation; returns the network of the best epoch, without
-/// gradients, and the scaler.
+/// What a [`Forecaster`] learns from: a scaler, the windows to train on, and those of the last tenth of the series, or of
+/// one horizon if that is longer, to choose between epochs.
+///
+/// # Errors
+/// [`DataError::TooShort`] if either has no window.
+pub fn lesson(
+    series: &Series,
+    look_back: usize,
+    horizon: usize,
+) -> Result<(StandardScaler, Windows, Windows), DataError> {
+    series.check_len(look_back + 2 * horizon, "to learn from")?;
+    let train = 0..series.len() - (series.len() / 10).max(horizon);
+    let scaler = StandardScaler::fit(series, train.clone());
+    let windows = Windows::new(&scaler.transform(series), train.clone(), look_back, horizon);
+    let validation = windows.with_rows(train.end - look_back..series.len());
+    Ok((scaler, windows, validation))
+}
+
+/// Trains `network`; returns the one of the best epoch, without gradients, and the scaler.
 fn fit_network<N: Network>(
     network: N,
     training: &TrainingConfig,
     series: &Series,
     device: &Device,
 ) -> Result<(N, StandardScaler), ForecastError> {
-    let (look_back, horizon) = (network.look_back(), network.horizon());
-    // Both parts need a window; the horizon of the first one to validate is not trained on.
-    series.check_len(look_back + 2 * horizon, "to learn from")?;
-    let tail = (series.len() / 10).max(horizon);
-    let train = 0..series.len() - tail;
-    let scaler = StandardScaler::fit(series, train.clone());
-    let windows = Windows::new(&scaler.transform(series), train.clone(), look_back, horizon);
-    let validation = windows.with_rows(train.end - look_back..series.len());
+    let (scaler, windows, validation) = lesson(series, network.look_back(), network.horizon())?;
     let network = Trainer::new(network, training.clone(), device)?.run(&windows, &validation)?;
     Ok((network, scaler))
 }

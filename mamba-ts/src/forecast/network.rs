@@ -81,7 +81,7 @@ impl<N: Network> Forecaster for NetworkForecaster<N> {
         let Fitted { network, scaler, past } = self.fitted.as_ref().ok_or(ForecastError::NoPast)?;
         check_horizon(horizon, network.horizon())?;
         let windows = Windows::new(&scaler.transform(past), 0..past.len(), past.len(), 0);
-        let outputs = network.forecast(windows.batch(&[0], &self.device.clone().inner()).input);
+        let outputs = network.forecast(windows.input(&[0], &self.device.clone().inner()));
         let outputs = outputs.narrow(1, 0, horizon);
         let calendar = past.calendar().and_then(|calendar| calendar.behind(past.len()));
         Ok(Forecast::new(outputs, past.names(), calendar, self.training.objective.levels(), scaler))

@@ -102,7 +102,7 @@ fn what_cannot_be_put_right_is_refused_with_its_place() {
     assert!(refusal("date,a\n2020-01-01,1\n").starts_with("there are 1 rows with different times"));
     assert!(refusal("date,a\n2020-01-01,1\n2020-01-02,1\n2029-01-01,1\n").contains("are missing: the frequency is another"));
     for (text, reason) in [
-        ("", "it has no row"),
+        ("", "expected the names of the columns"),
         ("date,a\n", "it has no row"),
         ("date,a,a\n2020-01-01,1,2\n", "two columns `a`"),
         ("2020-01-01,1\n2020-01-02,2\n", "expected the names of the columns"),

@@ -139,7 +139,8 @@ fn a_stream_forecasts_what_a_run_over_all_rows_does() {
             assert_eq!(streamed.time(0), whole.time(0));
             for (step, variate) in (0..6).flat_map(|step| [(step, 0), (step, 1)]) {
                 let difference = (streamed.value(step, variate) - whole.value(step, variate)).abs();
-                assert!(difference <= 1e-5 * 10.0, "row {row}, step {step}: {difference:e}");
+                // The deviation of the series is 2.1.
+                assert!(difference <= 2.1e-5, "row {row}, step {step}: {difference:e}");
             }
         }
         stream.observe(&series).unwrap();
@@ -161,8 +162,8 @@ fn ar_net_finds_the_coefficients_of_a_simulated_process() {
     let series = Series::new(vec!["x".into()], values, None);
     let device = device().autodiff();
     let network = ArNetConfig::new(60, 4, 4).try_init(&device).unwrap();
-    let config = TrainingConfig::new().with_epochs(4).with_patience(4).with_lr(1e-2).with_lr_decay(0.3);
-    let mut forecaster = NetworkForecaster::new(network, config.with_batch(256), &device);
+    let config = TrainingConfig::new().with_epochs(4).with_patience(4).with_lr(3e-2).with_lr_decay(0.2);
+    let mut forecaster = NetworkForecaster::new(network, config.with_batch(128), &device);
     forecaster.fit(&series).unwrap();
     let found = forecaster.network().unwrap().coefficients();
     println!("{found:?}");
