@@ -93,7 +93,9 @@ pub fn train(args: &TrainArgs, device: &Device) -> Result<ExitCode, Error> {
         println!("interrupted after epoch {}; go on with --resume", trainer.history.len());
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    save(&args.out, &config, &trainer)?;
+    if trainer.history.is_empty() {
+        save(&args.out, &config, &trainer)?; // A rule has no epochs.
+    }
     report(&trainer.best, &task, &trainer.config.objective, config.settings.batch, &device.inner());
     Ok(ExitCode::SUCCESS)
 }

@@ -140,7 +140,9 @@ impl Series {
             }
         }
 
-        let mut repairs = Vec::new();
+        let unnamed = |(place, name): (usize, &String)| (name.is_empty() && !dates.uses(place)).then_some(place + 1);
+        let unnamed = names.iter().enumerate().filter_map(unnamed);
+        let mut repairs: Vec<_> = unnamed.map(|place| Repair::UnnamedColumn { place }).collect();
         let mut kept = Vec::new();
         for column in columns {
             if column.check(!options.columns.is_empty(), &mut repairs)? {
@@ -171,7 +173,7 @@ fn check_names(names: &[String]) -> Result<(), String> {
     if names.iter().all(|name| name.parse::<f64>().is_ok() || super::time::DateFormat::of(name).is_some()) {
         return Err(format!("its first line is `{}`, expected the names of the columns", names.join(",")));
     }
-    let twice = |(place, name): (usize, &String)| names[..place].contains(name).then(|| name.clone());
+    let twice = |(place, name): (usize, &String)| (!name.is_empty() && names[..place].contains(name)).then(|| name.clone());
     match names.iter().enumerate().find_map(twice) {
         Some(name) => Err(format!("it has two columns `{name}`")),
         None => Ok(()),
@@ -185,7 +187,8 @@ fn columns(names: &[String], dates: &Dates, options: &CsvOptions) -> Result<Vec<
         Column { name, place, values, missing: 0, infinite: 0, text: None }
     };
     if options.columns.is_empty() {
-        return Ok((0..names.len()).filter(|place| !dates.uses(*place)).map(column).collect());
+        let is_wanted = |place: &usize| !dates.uses(*place) && !names[*place].is_empty();
+        return Ok((0..names.len()).filter(is_wanted).map(column).collect());
     }
     options.columns.iter().map(|name| Ok(column(place(names, name)?))).collect()
 }

@@ -134,6 +134,11 @@ pub enum Repair {
         /// Its first text.
         example: String,
     },
+    /// A column without a name, such as the row numbers that pandas writes, was left out.
+    UnnamedColumn {
+        /// Which, from 1.
+        place: usize,
+    },
     /// A column without any value was left out.
     EmptyColumn {
         /// The column.
@@ -185,6 +190,7 @@ impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TextColumn { column, example } => write!(f, "left out the column `{column}` of text (`{example}`)"),
+            Self::UnnamedColumn { place } => write!(f, "left out column {place}, which has no name"),
             Self::EmptyColumn { column } => write!(f, "left out the column `{column}`, which has no value"),
             Self::Sorted { rows } => write!(f, "sorted by time: {rows} rows were earlier than the one before"),
             Self::Duplicates { rows, first } => {

@@ -1,6 +1,8 @@
 //! CSV files of all kinds, good and bad.
 
 use mamba_ts::data::{CsvOptions, DataError, Loaded, Repair, Series};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use std::path::{Path, PathBuf};
 
 fn read_with(text: &str, options: &CsvOptions) -> Result<Loaded, DataError> {
@@ -112,6 +114,38 @@ fn what_cannot_be_put_right_is_refused_with_its_place() {
         assert!(error.contains(reason) && error.contains("series.csv"), "{text}: {error}");
     }
     assert!(matches!(Series::read_csv("no_such.csv", &CsvOptions::default()), Err(DataError::Read { .. })));
+}
+
+#[test]
+fn columns_without_a_name_are_left_out() {
+    let pandas = ",date,a\n0,2020-01-01,1\n1,2020-01-02,2\n";
+    let loaded = read(pandas).unwrap();
+    assert_eq!((loaded.series.values(), &loaded.repairs[..]), (&[1.0, 2.0][..], &[Repair::UnnamedColumn { place: 1 }][..]));
+    // The index may be the dates.
+    assert_eq!(read(",a\n2020-01-01,1\n2020-01-02,2\n").unwrap().repairs, []);
+}
+
+#[test]
+fn damaged_files_do_no_more_than_fail() {
+    let text = "date,a,b\n2020-01-01 00:00,1,NA\n2020-01-01 01:00,-3.5,\"4\"\n2020-01-01 03:00,1e3,5\n";
+    let mut rng = StdRng::seed_from_u64(1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("series.csv");
+    for _ in 0..400 {
+        let mut bytes = text.as_bytes().to_vec();
+        for _ in 0..rng.random_range(1..4) {
+            let place = rng.random_range(0..bytes.len());
+            match rng.random_range(0..3) {
+                0 => bytes[place] = rng.random(),
+                1 => drop(bytes.remove(place)),
+                _ => bytes.insert(place, b",;\n\"9-:"[rng.random_range(0..7)]),
+            }
+        }
+        std::fs::write(&path, bytes).unwrap();
+        if let Ok(loaded) = Series::read_csv(&path, &CsvOptions::default()) {
+            assert!(loaded.series.values().iter().all(|value| !value.is_infinite()));
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod forecasters;
 mod motion;
 mod networks;
 mod s_mamba;
+mod tsm2;
 mod windows;
 
 use burn::tensor::{Device, Distribution, Tensor};

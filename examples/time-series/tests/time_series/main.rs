@@ -92,7 +92,7 @@ fn a_back_test_tells_scores_beside_those_of_rules() {
     let place = Place::new();
     let arguments = tiny(&["backtest", "series.csv", "--horizon=12", "--plot=out.svg"]);
     let (stdout, _) = place.expect_success(&arguments);
-    for expected in ["9 forecasts of 12 rows", "| step | MSE |", "CRPS", "last value: MAE", "seasonal naive: MAE"] {
+    for expected in ["10 forecasts of 12 rows", "| step | MSE |", "CRPS", "last value: MAE", "seasonal naive: MAE"] {
         assert!(stdout.contains(expected), "{stdout}");
     }
     assert!(place.path("out.svg").exists());
