@@ -40,13 +40,8 @@ pub fn backtest(args: &BacktestArgs, device: &Device) -> Result<(), Error> {
     let series = source.read(csv)?;
     let start = (series.len() as f64 * args.train) as usize;
     let season = series.calendar().map_or(1, |calendar| calendar.frequency.season()).min(settings.look_back);
-    let config = BacktestConfig {
-        horizon: *horizon,
-        start,
-        stride: args.stride.unwrap_or(*horizon),
-        refit_every: None,
-        season,
-    };
+    let config =
+        BacktestConfig { horizon: *horizon, start, stride: args.stride.unwrap_or(*horizon), refit_every: None, season };
     let known = series.slice(0..start);
     let mut forecaster = fit(&args.common, &known, device)?;
     let rolled = rolled(&mut forecaster, &series, &config)?;
@@ -56,17 +51,19 @@ pub fn backtest(args: &BacktestArgs, device: &Device) -> Result<(), Error> {
     let look_back = settings.look_back;
     let rules = [
         ("last value", LastValueConfig::new(look_back, *horizon).try_init().map(Model::LastValue)?),
-        (
-            "seasonal naive",
-            SeasonalNaiveConfig::new(look_back, *horizon, season).try_init().map(Model::SeasonalNaive)?,
-        ),
+        ("seasonal naive", SeasonalNaiveConfig::new(look_back, *horizon, season).try_init().map(Model::SeasonalNaive)?),
     ];
     for (name, rule) in rules {
         let scaler = StandardScaler::identity(series.variates());
         let training = settings.training(Objective::Mse);
         let mut rule = NetworkForecaster::fitted(rule, scaler, training, &known, device)?;
         let scores = self::rolled(&mut rule, &series, &config)?.evaluation.scores();
-        println!("{name}: MAE {:.4}, sMAPE {:.2}, MASE {:.4}", scores.mae, scores.smape, scores.mase.unwrap_or(f64::NAN));
+        println!(
+            "{name}: MAE {:.4}, sMAPE {:.2}, MASE {:.4}",
+            scores.mae,
+            scores.smape,
+            scores.mase.unwrap_or(f64::NAN)
+        );
     }
     if let Some(path) = &args.plot {
         let svg = plot::backtest(&series, &rolled.forecasts)

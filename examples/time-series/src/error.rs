@@ -26,7 +26,9 @@ pub enum Error {
     NoRun { path: PathBuf },
     #[error("{path} is damaged: {reason}")]
     Damaged { path: PathBuf, reason: String },
-    #[error("the settings of the run in {path} are others: start it with --overwrite, or give those of its settings.json")]
+    #[error(
+        "the settings of the run in {path} are others: start it with --overwrite, or give those of its settings.json"
+    )]
     OtherSettings { path: PathBuf },
     #[error("{path} cannot be stored: {reason}")]
     Store { path: PathBuf, reason: String },

@@ -38,7 +38,8 @@ pub fn eval(args: &EvalArgs, device: &Device) -> Result<(), Error> {
     if args.drop_last {
         let (all, kept) = (task.test().len(), task.test().len() / batch * batch);
         let test = task.windows.with_rows(task.parts.test.start..task.parts.test.end - (all - kept));
-        let scores = scores(&model, &test, Evaluation::new(model.horizon(), objective.levels()), batch, device).scores();
+        let scores =
+            scores(&model, &test, Evaluation::new(model.horizon(), objective.levels()), batch, device).scores();
         println!("without the last {} of {all} windows: MSE {:.4}, MAE {:.4}", all - kept, scores.mse, scores.mae);
     }
     Ok(())

@@ -7,10 +7,10 @@ use burn::tensor::Device;
 use clap::Args;
 use examples_common::files::{publish, write_synced};
 use examples_common::progress;
+use mamba_ts::Network;
 use mamba_ts::data::Series;
 use mamba_ts::forecast::{Forecast, Forecaster, NetworkForecaster, lesson};
 use mamba_ts::training::{Control, Trainer};
-use mamba_ts::Network;
 
 use crate::error::Error;
 use crate::model::Model;
@@ -34,7 +34,7 @@ pub struct Common {
     #[command(flatten)]
     pub settings: Settings,
     /// Steps of training at most; of a long series, fewer windows are seen in each epoch
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 1500)]
     pub steps: usize,
 }
 

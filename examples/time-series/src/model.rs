@@ -32,15 +32,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
-        Self::SMamba,
-        Self::Tsm2,
-        Self::Mamba,
-        Self::DLinear,
-        Self::ArNet,
-        Self::SeasonalNaive,
-        Self::LastValue,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::SMamba, Self::Tsm2, Self::Mamba, Self::DLinear, Self::ArNet, Self::SeasonalNaive, Self::LastValue];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -76,7 +76,8 @@ fn panel(
     let known = |row: usize| Some((row as f64, f64::from(series.row(row)[variate]))).filter(|point| !point.1.is_nan());
     let points: Vec<Option<(f64, f64)>> = rows.clone().map(known).collect();
     let forecast_values = forecasts.iter().flat_map(|(_, forecast)| {
-        (0..forecast.horizon()).flat_map(move |row| forecast.outputs(row, variate).iter().map(|&value| f64::from(value)))
+        (0..forecast.horizon())
+            .flat_map(move |row| forecast.outputs(row, variate).iter().map(|&value| f64::from(value)))
     });
     let values = || points.iter().flatten().map(|point| point.1).chain(forecast_values.clone());
     let (low, high) = values().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), y| (low.min(y), high.max(y)));

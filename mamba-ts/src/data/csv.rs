@@ -81,7 +81,11 @@ impl Column {
             (None, None) if is_wanted => return Err(DataError::NoValues { column }),
             (None, None) => repairs.push(Repair::EmptyColumn { column }),
             (None, Some(value)) => {
-                let mut report = |count, repair: Repair| if count > 0 { repairs.push(repair) };
+                let mut report = |count, repair: Repair| {
+                    if count > 0 {
+                        repairs.push(repair)
+                    }
+                };
                 report(self.missing, Repair::Missing { column: column.clone(), values: self.missing });
                 report(self.infinite, Repair::Infinite { column: column.clone(), values: self.infinite });
                 let is_constant = self.numbers().all(|other| other == value);
@@ -115,9 +119,7 @@ impl Series {
                 let row = pos.map_or(0, |pos| pos.record());
                 table(format!("row {row} has {len} fields, expected {expected_len} as the header has"))
             }
-            csv::ErrorKind::Utf8 { pos, .. } => {
-                table(format!("row {} is no UTF-8", pos.map_or(0, |pos| pos.record())))
-            }
+            csv::ErrorKind::Utf8 { pos, .. } => table(format!("row {} is no UTF-8", pos.map_or(0, |pos| pos.record()))),
             other => table(format!("{other:?}")),
         };
 
@@ -173,7 +175,8 @@ fn check_names(names: &[String]) -> Result<(), String> {
     if names.iter().all(|name| name.parse::<f64>().is_ok() || super::time::DateFormat::of(name).is_some()) {
         return Err(format!("its first line is `{}`, expected the names of the columns", names.join(",")));
     }
-    let twice = |(place, name): (usize, &String)| (!name.is_empty() && names[..place].contains(name)).then(|| name.clone());
+    let twice =
+        |(place, name): (usize, &String)| (!name.is_empty() && names[..place].contains(name)).then(|| name.clone());
     match names.iter().enumerate().find_map(twice) {
         Some(name) => Err(format!("it has two columns `{name}`")),
         None => Ok(()),
@@ -195,8 +198,8 @@ fn columns(names: &[String], dates: &Dates, options: &CsvOptions) -> Result<Vec<
 
 /// Where a column is.
 pub(super) fn place(names: &[String], column: &str) -> Result<usize, DataError> {
-    names.iter().position(|name| name == column).ok_or_else(|| DataError::UnknownColumn {
-        column: column.to_string(),
-        available: names.join(", "),
-    })
+    names
+        .iter()
+        .position(|name| name == column)
+        .ok_or_else(|| DataError::UnknownColumn { column: column.to_string(), available: names.join(", ") })
 }

@@ -19,7 +19,8 @@ impl StandardScaler {
     pub fn fit(series: &Series, rows: Range<usize>) -> Self {
         let (mut mean, mut deviation) = (Vec::new(), Vec::new());
         for column in 0..series.variates() {
-            let values = || rows.clone().map(|row| f64::from(series.row(row)[column])).filter(|value| value.is_finite());
+            let values =
+                || rows.clone().map(|row| f64::from(series.row(row)[column])).filter(|value| value.is_finite());
             let count = values().count().max(1) as f64;
             let average = values().sum::<f64>() / count;
             let variance = values().map(|value| (value - average).powi(2)).sum::<f64>() / count;

@@ -117,10 +117,10 @@ impl Series {
             return Ok(self.clone());
         }
         let place = |column: &String| {
-            self.names.iter().position(|name| name == column).ok_or_else(|| DataError::UnknownColumn {
-                column: column.clone(),
-                available: self.names.join(", "),
-            })
+            self.names
+                .iter()
+                .position(|name| name == column)
+                .ok_or_else(|| DataError::UnknownColumn { column: column.clone(), available: self.names.join(", ") })
         };
         let columns = names.iter().map(place).collect::<Result<Vec<_>, _>>()?;
         let values = (0..self.len()).flat_map(|row| columns.iter().map(move |&column| self.row(row)[column]));

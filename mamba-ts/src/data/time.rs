@@ -147,7 +147,9 @@ impl Frequency {
         let week = || place(i32::from(date.iso_week_date().week()) - 1, 52);
         let month = || place(i32::from(date.month()) - 1, 11);
         match self {
-            Self::Millis(step) if step < MINUTE => vec![second(), minute(), hour(), week_day(), month_day(), year_day()],
+            Self::Millis(step) if step < MINUTE => {
+                vec![second(), minute(), hour(), week_day(), month_day(), year_day()]
+            }
             Self::Millis(step) if step < HOUR => vec![minute(), hour(), week_day(), month_day(), year_day()],
             Self::Millis(step) if step < DAY => vec![hour(), week_day(), month_day(), year_day()],
             Self::Millis(step) if step < 7 * DAY => vec![week_day(), month_day(), year_day()],

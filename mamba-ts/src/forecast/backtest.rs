@@ -58,8 +58,8 @@ pub fn backtest(
             _ => {}
         }
         let forecast = forecaster.predict(horizon)?;
-        let evaluation = evaluation
-            .get_or_insert_with(|| Evaluation::new(horizon, forecast.levels()).with_scales(scales.clone()));
+        let evaluation =
+            evaluation.get_or_insert_with(|| Evaluation::new(horizon, forecast.levels()).with_scales(scales.clone()));
         forecast.compare(evaluation, |row, variate| series.row(origin + row)[variate]);
         forecasts.push((origin, forecast));
         progress(done + 1, origins.len());

@@ -32,7 +32,10 @@ fn a_clean_file_needs_no_repair() {
     assert_eq!((series.len(), series.names()), (2, &["a".to_string(), "b".to_string()][..]));
     assert_eq!(series.values(), [1.0, -2.5, 3.0, 1000.0]);
     let calendar = series.calendar().unwrap();
-    assert_eq!((calendar.frequency.to_string().as_str(), calendar.start.to_string().as_str()), ("h", "2020-01-01T00:00:00"));
+    assert_eq!(
+        (calendar.frequency.to_string().as_str(), calendar.start.to_string().as_str()),
+        ("h", "2020-01-01T00:00:00")
+    );
 }
 
 #[test]
@@ -99,10 +102,15 @@ fn what_cannot_be_put_right_is_refused_with_its_place() {
     assert!(matches!(read(text), Err(DataError::NoColumns)));
 
     assert!(refusal("date,a\n2020-01-01,1\nyesterday,2\n").starts_with("row 2 has the date `yesterday`"));
-    assert!(refusal("date,a\n2020-01-01,1\n2020-01-02,2\n2020-01-03,2\n2020-01-03 12:00,2\n").starts_with("row 4 has the time"));
+    assert!(
+        refusal("date,a\n2020-01-01,1\n2020-01-02,2\n2020-01-03,2\n2020-01-03 12:00,2\n")
+            .starts_with("row 4 has the time")
+    );
     assert!(refusal("a,b\n1,2\n3,4\n").starts_with("no column has dates"));
     assert!(refusal("date,a\n2020-01-01,1\n").starts_with("there are 1 rows with different times"));
-    assert!(refusal("date,a\n2020-01-01,1\n2020-01-02,1\n2029-01-01,1\n").contains("are missing: the frequency is another"));
+    assert!(
+        refusal("date,a\n2020-01-01,1\n2020-01-02,1\n2029-01-01,1\n").contains("are missing: the frequency is another")
+    );
     for (text, reason) in [
         ("", "expected the names of the columns"),
         ("date,a\n", "it has no row"),
@@ -120,7 +128,10 @@ fn what_cannot_be_put_right_is_refused_with_its_place() {
 fn columns_without_a_name_are_left_out() {
     let pandas = ",date,a\n0,2020-01-01,1\n1,2020-01-02,2\n";
     let loaded = read(pandas).unwrap();
-    assert_eq!((loaded.series.values(), &loaded.repairs[..]), (&[1.0, 2.0][..], &[Repair::UnnamedColumn { place: 1 }][..]));
+    assert_eq!(
+        (loaded.series.values(), &loaded.repairs[..]),
+        (&[1.0, 2.0][..], &[Repair::UnnamedColumn { place: 1 }][..])
+    );
     // The index may be the dates.
     assert_eq!(read(",a\n2020-01-01,1\n2020-01-02,2\n").unwrap().repairs, []);
 }

@@ -2,8 +2,8 @@
 
 use crate::fixture::collect;
 use crate::{assert_close, device, values};
-use burn::optim::{AdamConfig, GradientsParams};
 use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use mamba_ts::motion::{BoundingBox, MotionPredictor, MotionPredictorConfig, TrackError, iou};
 

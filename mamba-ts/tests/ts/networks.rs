@@ -105,10 +105,7 @@ fn tsm2_does_not_see_the_future_within_a_token_mixer() {
     let changed = x.clone().slice_fill([0..1, 5..8, 0..2], 3.0);
     let mixed = |x: Tensor<3>| block.token_mixer.forward(x).narrow(1, 0, 5);
     assert_close("past", mixed(x), mixed(changed), 1e-6);
-    assert!(matches!(
-        Tsm2Config::new(8, 0, 2).try_init(&device),
-        Err(ConfigError::Zero { name: "horizon" })
-    ));
+    assert!(matches!(Tsm2Config::new(8, 0, 2).try_init(&device), Err(ConfigError::Zero { name: "horizon" })));
 }
 
 #[test]

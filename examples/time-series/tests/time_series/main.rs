@@ -7,8 +7,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// A model that takes a fraction of a second.
-const TINY: &[&str] =
-    &["--look-back=24", "--d-model=16", "--layers=1", "--epochs=2", "--batch=64", "--lr=0.001"];
+const TINY: &[&str] = &["--look-back=24", "--d-model=16", "--layers=1", "--epochs=2", "--batch=64", "--lr=0.001"];
 
 /// A folder with a series, which is also the working folder of the program.
 struct Place(TempDir);
