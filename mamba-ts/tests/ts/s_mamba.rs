@@ -23,7 +23,7 @@ fn cases() -> [(&'static str, SMambaConfig); 4] {
     [
         ("s_mamba_7", seven()),
         ("s_mamba_21", config(8, 11, [8, 12, 5, 2]).with_use_norm(false)),
-        ("s_mamba_137", config(6, 3, [5, 7, 2, 1]).with_activation(Activation::Relu)),
+        ("s_mamba_137", config(6, 3, [5, 8, 2, 1]).with_activation(Activation::Relu)),
         ("s_mamba_marks", config(6, 4, [6, 6, 1, 1]).with_activation(Activation::Relu).with_use_norm(false)),
     ]
 }
