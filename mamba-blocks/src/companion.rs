@@ -1,5 +1,5 @@
-//! A linear, time-invariant state space layer with a companion matrix: SpaceTime (Zhang et al. 2023, "Effectively Modeling
-//! Time Series with Simple Discrete State Spaces", arXiv:2302.09489, section 3).
+//! A linear, time-invariant state space layer with a companion matrix: SpaceTime (Zhang et al. 2023, "Effectively
+//! Modeling Time Series with Simple Discrete State Spaces", arXiv:2302.09489, section 3).
 //!
 //! ```text
 //! h_t = A h_{t-1} + b u_t        A = | 0         a_1 |
@@ -86,8 +86,8 @@ impl Companion {
         output.swap_dims(1, 2) + input * self.d.val().unsqueeze()
     }
 
-    /// As [`forward`](Self::forward), token by token from `state`, `[batch, channels, d_state]`; returns the state behind the
-    /// last.
+    /// As [`forward`](Self::forward), token by token from `state`, `[batch, channels, d_state]`; returns the state
+    /// behind the last.
     ///
     /// # Panics
     /// As [`forward`](Self::forward), or if the state does not fit.

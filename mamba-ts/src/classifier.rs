@@ -41,8 +41,8 @@ pub struct SequenceClassifier {
 }
 
 impl SequenceClassifier {
-    /// Logits `[batch, classes]` of sequences `[batch, length, variates]`. With a mask, `[batch, length]`, only rows whose
-    /// entry is 1 count in the mean; sequences of different lengths are padded at their ends with rows of 0.
+    /// Logits `[batch, classes]` of sequences `[batch, length, variates]`. With a mask, `[batch, length]`, only rows
+    /// whose entry is 1 count in the mean; sequences of different lengths are padded at their ends with rows of 0.
     ///
     /// # Panics
     /// If a row has another number of values, or the mask does not fit.

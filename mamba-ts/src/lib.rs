@@ -10,8 +10,8 @@
 //! | [`LastValue`], [`SeasonalNaive`], [`ArNet`], [`DLinear`] | see there | what every claim is measured against |
 //!
 //! A [`Network`] goes from look-backs to horizons, in scaled units. A [`forecast::Forecaster`] goes from a
-//! [`data::Series`] to how it goes on, in the units of the series: it scales, trains, takes new rows, and is back-tested.
-//! [`SMambaConfig::load`] reads checkpoints of the original.
+//! [`data::Series`] to how it goes on, in the units of the series: it scales, trains, takes new rows, and is
+//! back-tested. [`SMambaConfig::load`] reads checkpoints of the original.
 //!
 //! ```
 //! use burn::tensor::Device;

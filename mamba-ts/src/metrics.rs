@@ -58,7 +58,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// For a horizon, and outputs that are quantiles of these levels; one output that is the value itself if there are none.
+    /// For a horizon, and outputs that are quantiles of these levels; one output that is the value itself if there are
+    /// none.
     pub fn new(horizon: usize, levels: &[f64]) -> Self {
         let point = crate::Objective::Quantiles(levels.to_vec()).point();
         Self { steps: vec![Sums::default(); horizon], levels: levels.to_vec(), point, scales: None }
@@ -70,8 +71,8 @@ impl Evaluation {
         self
     }
 
-    /// A batch of forecasts `[batch, horizon, variates, outputs]` with what came, `[batch, horizon, variates]`, and where it
-    /// is known.
+    /// A batch of forecasts `[batch, horizon, variates, outputs]` with what came, `[batch, horizon, variates]`, and
+    /// where it is known.
     ///
     /// # Panics
     /// If shapes do not fit.
@@ -151,8 +152,8 @@ impl Evaluation {
     }
 }
 
-/// The mean absolute difference of every variate to its value a season before, in the given rows: the scale of MASE. 1 where
-/// it is zero or unknown.
+/// The mean absolute difference of every variate to its value a season before, in the given rows: the scale of MASE. 1
+/// where it is zero or unknown.
 pub fn naive_errors(series: &Series, rows: Range<usize>, season: usize) -> Vec<f64> {
     let errors = |column: usize| {
         let difference = |row: usize| f64::from((series.row(row)[column] - series.row(row - season)[column]).abs());

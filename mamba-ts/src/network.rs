@@ -14,8 +14,8 @@ pub trait Network: Module {
     /// Rows of a horizon.
     fn horizon(&self) -> usize;
 
-    /// What follows the look-back, several outputs for each value: `[batch, horizon, variates, outputs]`. One output is the
-    /// value itself; several are its quantiles, in the order of [`Objective::Quantiles`].
+    /// What follows the look-back, several outputs for each value: `[batch, horizon, variates, outputs]`. One output is
+    /// the value itself; several are its quantiles, in the order of [`Objective::Quantiles`].
     ///
     /// # Panics
     /// If the look-back is not one of [`look_back`](Self::look_back) rows.

@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use clap::Args;
 use examples_common::files::{publish, write_synced};
 use examples_common::progress;
-use mamba_ts::data::StandardScaler;
-use mamba_ts::forecast::{BacktestConfig, Forecaster, NetworkForecaster, backtest as roll};
+use mamba_ts::data::{Series, StandardScaler};
+use mamba_ts::forecast::{Backtest, BacktestConfig, Forecaster, NetworkForecaster, backtest as roll};
 use mamba_ts::{LastValueConfig, Objective, SeasonalNaiveConfig};
 
 use crate::error::Error;
@@ -44,7 +44,7 @@ pub fn backtest(args: &BacktestArgs, device: &Device) -> Result<(), Error> {
         BacktestConfig { horizon: *horizon, start, stride: args.stride.unwrap_or(*horizon), refit_every: None, season };
     let known = series.slice(0..start);
     let mut forecaster = fit(&args.common, &known, device)?;
-    let rolled = rolled(&mut forecaster, &series, &config)?;
+    let rolled = roll_on(&mut forecaster, &series, &config)?;
     println!("{} forecasts of {horizon} rows, in units of the series", rolled.forecasts.len());
     print!("{}", table::scores(&rolled.evaluation, *horizon));
 
@@ -57,7 +57,7 @@ pub fn backtest(args: &BacktestArgs, device: &Device) -> Result<(), Error> {
         let scaler = StandardScaler::identity(series.variates());
         let training = settings.training(Objective::Mse);
         let mut rule = NetworkForecaster::fitted(rule, scaler, training, &known, device)?;
-        let scores = self::rolled(&mut rule, &series, &config)?.evaluation.scores();
+        let scores = roll_on(&mut rule, &series, &config)?.evaluation.scores();
         println!(
             "{name}: MAE {:.4}, sMAPE {:.2}, MASE {:.4}",
             scores.mae,
@@ -73,11 +73,7 @@ pub fn backtest(args: &BacktestArgs, device: &Device) -> Result<(), Error> {
     Ok(())
 }
 
-fn rolled(
-    forecaster: &mut impl Forecaster,
-    series: &mamba_ts::data::Series,
-    config: &BacktestConfig,
-) -> Result<mamba_ts::forecast::Backtest, Error> {
+fn roll_on(forecaster: &mut impl Forecaster, series: &Series, config: &BacktestConfig) -> Result<Backtest, Error> {
     let bar = progress::steps(0, 0);
     let rolled = roll(forecaster, series, config, |done, all| {
         bar.set_length(all as u64);

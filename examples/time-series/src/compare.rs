@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use clap::Args;
 use examples_common::files::{publish, write_synced};
-use mamba_ts::data::Split;
+use mamba_ts::data::{Series, Split};
 use mamba_ts::metrics::Evaluation;
 use mamba_ts::training::Trainer;
 use serde::{Deserialize, Serialize};
@@ -88,13 +88,7 @@ pub fn compare(args: &CompareArgs, device: &Device) -> Result<(), Error> {
 }
 
 /// The result of one training, from its file if it is there.
-fn one(
-    args: &CompareArgs,
-    name: &str,
-    config: &Config,
-    series: &mamba_ts::data::Series,
-    device: &Device,
-) -> Result<Outcome, Error> {
+fn one(args: &CompareArgs, name: &str, config: &Config, series: &Series, device: &Device) -> Result<Outcome, Error> {
     let Config { horizon, settings, .. } = config;
     let file = format!("{name}-{horizon}-{}-{}.json", settings.model.name().replace(' ', "-"), settings.seed);
     let path = args.out.join(file);

@@ -1,5 +1,5 @@
-//! DLinear (Zeng et al. 2023, "Are Transformers Effective for Time Series Forecasting?"): trend and remainder, a linear map
-//! each.
+//! DLinear (Zeng et al. 2023, "Are Transformers Effective for Time Series Forecasting?"): trend and remainder, a linear
+//! map each.
 
 use super::check_look_back;
 use crate::data::Input;

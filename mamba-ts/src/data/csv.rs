@@ -14,8 +14,8 @@ pub struct CsvOptions {
     /// The column of dates. Otherwise columns called year, month, day and so on, or one called date, time, datetime,
     /// timestamp or ds, or the first whose first value is a date.
     pub date: Option<String>,
-    /// How the dates are written, as for `strptime`. Otherwise ISO 8601 and other forms that cannot be mistaken; 07/01/2016
-    /// can be.
+    /// How the dates are written, as for `strptime`. Otherwise ISO 8601 and other forms that cannot be mistaken;
+    /// 07/01/2016 can be.
     pub date_format: Option<String>,
     /// The columns to read, in this order; all of numbers if there are none.
     pub columns: Vec<String>,
@@ -100,8 +100,8 @@ impl Column {
 impl Series {
     /// Reads a CSV file with a header and dates. Commas, semicolons and tabs may separate the fields.
     ///
-    /// Rows may be in any order, appear twice or be missing; fields may be empty, NaN or infinite. All this is put right and
-    /// told in [`Loaded::repairs`].
+    /// Rows may be in any order, appear twice or be missing; fields may be empty, NaN or infinite. All this is put
+    /// right and told in [`Loaded::repairs`].
     ///
     /// # Errors
     /// [`DataError`], which names the row and the column at fault: text among numbers, dates that cannot be read, times

@@ -1,7 +1,7 @@
 //! Series, and how they are read, put right, cut, scaled and put on a device.
 //!
-//! A [`Series`] is evenly spaced in time; what is missing in it is NaN. [`Series::read_csv`] makes one of anybody's file,
-//! [`Split`] cuts it as the literature does, [`StandardScaler`] scales it and [`Windows`] makes batches of it.
+//! A [`Series`] is evenly spaced in time; what is missing in it is NaN. [`Series::read_csv`] makes one of anybody's
+//! file, [`Split`] cuts it as the literature does, [`StandardScaler`] scales it and [`Windows`] makes batches of it.
 
 mod csv;
 mod dates;

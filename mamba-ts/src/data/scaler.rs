@@ -4,8 +4,8 @@ use super::Series;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// A mean of 0 and a standard deviation of 1 for every variate, as scikit-learn's `StandardScaler`: the deviation is that
-/// of the population, and 1 where all values are the same.
+/// A mean of 0 and a standard deviation of 1 for every variate, as scikit-learn's `StandardScaler`: the deviation is
+/// that of the population, and 1 where all values are the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StandardScaler {
     /// The mean of every variate.

@@ -17,8 +17,8 @@ pub enum Split {
     Pems,
 }
 
-/// The rows of each part. Those to validate and to test begin a look-back earlier where the split says so, so that their
-/// first horizon is right behind the part before.
+/// The rows of each part. Those to validate and to test begin a look-back earlier where the split says so, so that
+/// their first horizon is right behind the part before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
     /// To train on.

@@ -87,8 +87,8 @@ impl fmt::Display for Frequency {
 }
 
 impl Frequency {
-    /// The most frequent step between `times`, which rise, and the shortest of several such; none if there are fewer than
-    /// two.
+    /// The most frequent step between `times`, which rise, and the shortest of several such; none if there are fewer
+    /// than two.
     pub fn infer(times: &[DateTime]) -> Option<Self> {
         let mut steps: Vec<_> = times.windows(2).map(|pair| millis(pair[1]) - millis(pair[0])).collect();
         steps.sort_unstable();
@@ -133,8 +133,8 @@ impl Frequency {
         .max(1)
     }
 
-    /// What tells the time of a row, each from -0.5 to 0.5: the hour of its day, the day of its week, and so on, as far as
-    /// they differ between rows (those of GluonTS and of Informer's `timeF`, in their order).
+    /// What tells the time of a row, each from -0.5 to 0.5: the hour of its day, the day of its week, and so on, as far
+    /// as they differ between rows (those of GluonTS and of Informer's `timeF`, in their order).
     pub fn marks(self, time: DateTime) -> Vec<f32> {
         let date = time.date();
         let place = |value: i32, most: i32| value as f32 / most as f32 - 0.5;

@@ -29,8 +29,8 @@ pub struct Batch {
 
 /// Every look-back in some rows of a series with its horizon.
 ///
-/// Where a value of a look-back is missing, the last one before it is read, or 0 (the mean of a scaled series) if there is
-/// none: nothing of the future.
+/// Where a value of a look-back is missing, the last one before it is read, or 0 (the mean of a scaled series) if there
+/// is none: nothing of the future.
 #[derive(Clone, Debug)]
 pub struct Windows {
     values: Arc<Values>,

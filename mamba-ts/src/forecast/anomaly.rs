@@ -6,8 +6,8 @@ use thiserror::Error;
 
 /// Scores rows by the error of their forecast one step ahead, in units of what is usual.
 ///
-/// Usual is the median absolute deviation of these errors on rows to calibrate with, times 1.4826: a score of 3 is one of
-/// three standard deviations if errors are normal (Leys et al. 2013).
+/// Usual is the median absolute deviation of these errors on rows to calibrate with, times 1.4826: a score of 3 is one
+/// of three standard deviations if errors are normal (Leys et al. 2013).
 pub struct AnomalyScorer<F> {
     forecaster: F,
     /// Of every variate: the median error, and the deviation.

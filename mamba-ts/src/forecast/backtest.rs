@@ -30,8 +30,8 @@ pub struct Backtest {
     pub forecasts: Vec<(usize, Forecast)>,
 }
 
-/// Forecasts `series` from every origin; `progress` hears how many of how many are done. The forecaster has been fitted, or
-/// is fitted to the rows before the first origin if it has to be fitted again.
+/// Forecasts `series` from every origin; `progress` hears how many of how many are done. The forecaster has been
+/// fitted, or is fitted to the rows before the first origin if it has to be fitted again.
 ///
 /// # Errors
 /// [`ForecastError`], of the forecaster or if no origin has a whole horizon behind it.

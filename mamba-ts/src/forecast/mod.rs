@@ -84,8 +84,8 @@ pub enum ForecastError {
     },
 }
 
-/// What a [`Forecaster`] learns from: a scaler, the windows to train on, and those of the last tenth of the series, or of
-/// one horizon if that is longer, to choose between epochs.
+/// What a [`Forecaster`] learns from: a scaler, the windows to train on, and those of the last tenth of the series, or
+/// of one horizon if that is longer, to choose between epochs.
 ///
 /// # Errors
 /// [`DataError::TooShort`] if either has no window.

@@ -19,8 +19,8 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    /// From what a network makes of one scaled window, `[1, horizon, variates, outputs]`. Quantiles are sorted, so that none
-    /// of them cross.
+    /// From what a network makes of one scaled window, `[1, horizon, variates, outputs]`. Quantiles are sorted, so that
+    /// none of them cross.
     pub(crate) fn new(
         outputs: Tensor<4>,
         names: &[String],

@@ -16,9 +16,9 @@ use mamba_core::add_rms_norm;
 
 /// Mamba blocks over time, on each variate by itself with the same weights. Made by [`MambaForecasterConfig`].
 ///
-/// A token is a patch: the last `patch` values, less the newest one (NLinear's normalisation, Zeng et al. 2023), with its
-/// time marks. Every token forecasts the whole horizon behind it, as a difference to its newest value, so that training
-/// learns from each row of a look-back, and a forecast needs nothing but the states and the last patch.
+/// A token is a patch: the last `patch` values, less the newest one (NLinear's normalisation, Zeng et al. 2023), with
+/// its time marks. Every token forecasts the whole horizon behind it, as a difference to its newest value, so that
+/// training learns from each row of a look-back, and a forecast needs nothing but the states and the last patch.
 #[derive(Module, Debug)]
 pub struct MambaForecaster {
     /// From patches to tokens.
@@ -48,8 +48,8 @@ pub struct ForecasterState {
 
 impl MambaForecaster {
     /// Reads `length` rows of several series, `[series, length]`, with their marks, `[series, length, marks]`, from the
-    /// first row of all or behind those of a state. Returns a feature for each row, `[series, length, d_model]`, and the
-    /// state behind the last.
+    /// first row of all or behind those of a state. Returns a feature for each row, `[series, length, d_model]`, and
+    /// the state behind the last.
     ///
     /// # Panics
     /// If the marks or the state do not fit.

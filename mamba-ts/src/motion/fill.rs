@@ -22,8 +22,8 @@ pub enum TrackError {
 }
 
 impl MotionPredictor {
-    /// The boxes of a track, those that are missing predicted one after the other, each from the boxes before it, predicted
-    /// ones among them. Before the first box, it is taken to have stood still.
+    /// The boxes of a track, those that are missing predicted one after the other, each from the boxes before it,
+    /// predicted ones among them. Before the first box, it is taken to have stood still.
     ///
     /// A predicted side does not fall below a hundredth of what it was: a box has an area.
     ///

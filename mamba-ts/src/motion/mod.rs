@@ -1,5 +1,5 @@
-//! The motion predictor of MambaTrack (Huang et al. 2024, "MambaTrack: A Simple Baseline for Multiple Object Tracking with
-//! State Space Model", arXiv:2408.09178): where the box of an object will be.
+//! The motion predictor of MambaTrack (Huang et al. 2024, "MambaTrack: A Simple Baseline for Multiple Object Tracking
+//! with State Space Model", arXiv:2408.09178): where the box of an object will be.
 
 mod boxes;
 mod fill;
@@ -104,7 +104,8 @@ impl MotionPredictor {
         (last + offset).squeeze_dim(1)
     }
 
-    /// Smooth L1 of the predicted boxes in units of the last box's sides, and one less their overlap with the true ones.
+    /// Smooth L1 of the predicted boxes in units of the last box's sides, and one less their overlap with the true
+    /// ones.
     ///
     /// # Panics
     /// If shapes do not fit.

@@ -51,8 +51,8 @@ pub struct Encoder {
     pub norm: LayerNorm,
 }
 
-/// A mixer in each direction and a feed-forward, each followed by a norm. The names are the original's, which has mixers
-/// where its predecessor had attention.
+/// A mixer in each direction and a feed-forward, each followed by a norm. The names are the original's, which has
+/// mixers where its predecessor had attention.
 #[derive(Module, Debug)]
 pub struct EncoderLayer {
     /// From the first variate to the last.

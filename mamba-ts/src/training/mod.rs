@@ -95,11 +95,12 @@ impl<N: Network> Trainer<N> {
         self.config.lr * self.config.lr_decay.powi(epoch as i32 - 1)
     }
 
-    /// Sees every training window once. Returns what was measured; nothing, and the network is as it was, if `watch` stops
-    /// it.
+    /// Sees every training window once. Returns what was measured; nothing, and the network is as it was, if `watch`
+    /// stops it.
     ///
     /// # Errors
-    /// [`TrainingError::Diverged`] at the first loss that is not finite, [`TrainingError::NoWindows`] if there are none.
+    /// [`TrainingError::Diverged`] at the first loss that is not finite, [`TrainingError::NoWindows`] if there are
+    /// none.
     pub fn epoch(
         &mut self,
         train: &Windows,

@@ -1,5 +1,5 @@
-//! TSM2 (Behrouz et al. 2024, "MambaMixer: Efficient Selective State Space Models with Dual Token and Channel Selection",
-//! arXiv:2403.19888): selective mixing over time and over variates, by turns.
+//! TSM2 (Behrouz et al. 2024, "MambaMixer: Efficient Selective State Space Models with Dual Token and Channel
+//! Selection", arXiv:2403.19888): selective mixing over time and over variates, by turns.
 
 mod averages;
 mod config;
@@ -88,8 +88,8 @@ impl Network for Tsm2 {
 }
 
 impl MambaMixerBlock {
-    /// `tokens` and `channels` are what the mixers of all blocks before returned, `[batch, length, variates]` each; those of
-    /// this block are added.
+    /// `tokens` and `channels` are what the mixers of all blocks before returned, `[batch, length, variates]` each;
+    /// those of this block are added.
     pub fn forward(&self, tokens: &mut Vec<Tensor<3>>, channels: &mut Vec<Tensor<3>>) {
         let x = norm(&self.token_norm, self.token_average.forward(tokens, channels));
         tokens.push(self.dropout.forward(self.token_mixer.forward(x)));
