@@ -42,7 +42,7 @@ pub fn backtest(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Backtest, ForecastError> {
     let BacktestConfig { horizon, start, stride, refit_every, season } = *config;
-    let sizes = [("horizon", horizon), ("start", start), ("stride", stride), ("season", season)];
+    let sizes = [("horizon", horizon), ("stride", stride), ("season", season)];
     ConfigError::check_sizes(&sizes).map_err(crate::training::TrainingError::from)?;
     if series.len() < start + horizon {
         let (rows, expected) = (series.len(), start + horizon);
