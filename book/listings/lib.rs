@@ -3,6 +3,7 @@
 
 mod backward;
 mod chunks;
+mod dna;
 mod figures;
 mod first_layer;
 mod four_tokens;
@@ -14,6 +15,7 @@ mod performance;
 mod porting;
 mod precision;
 mod selective_scan;
+mod time_series;
 mod vision;
 
 use burn::tensor::{Device, Distribution, Tensor};

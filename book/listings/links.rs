@@ -65,9 +65,6 @@ fn links_lead_somewhere() {
 fn documentation_is_that_of_the_versions_in_use() {
     let lock = include_str!("../../Cargo.lock");
     for (name, chapter) in chapters() {
-        for link in between(&chapter, "https://docs.rs/", "/") {
-            assert!(!link.is_empty(), "{name} links to docs.rs without a crate");
-        }
         for link in between(&chapter, "https://docs.rs/", ")") {
             let mut parts = link.split('/');
             let (package, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

@@ -96,10 +96,12 @@ pub fn layout() -> String {
 pub fn crates() -> String {
     let mut picture = Picture::new(720, 330);
     let size = [130.0, 36.0];
-    let top = [("examples/language", 20.0), ("examples/vision", 185.0), ("book", 365.0)];
+    let top = [("examples/language", 20.0), ("examples/vision", 185.0), ("examples/time-series", 350.0)];
     for (name, x) in top {
-        picture.named([x, 16.0], [140.0, 36.0], PALE, name);
+        picture.named([x, 16.0], [150.0, 36.0], PALE, name);
     }
+    picture.named([515.0, 16.0], [110.0, 36.0], PALE, "examples/dna");
+    picture.arrow([570.0, 52.0], [480.0, 104.0], BLUE);
     picture.named([190.0, 106.0], size, SAND, "mamba-vision");
     picture.named([350.0, 106.0], [170.0, 36.0], SAND, "mamba-ts, mamba-dna");
     picture.named([110.0, 196.0], size, SAND, "mamba-blocks");
@@ -107,14 +109,58 @@ pub fn crates() -> String {
     picture.named([470.0, 276.0], size, PALE, "burn");
     picture.arrow([85.0, 52.0], [150.0, 194.0], BLUE);
     picture.arrow([255.0, 52.0], [255.0, 104.0], BLUE);
-    picture.arrow([420.0, 52.0], [290.0, 104.0], BLUE);
+    picture.arrow([430.0, 52.0], [430.0, 104.0], BLUE);
     picture.arrow([255.0, 142.0], [205.0, 194.0], BLUE);
     picture.arrow([420.0, 142.0], [242.0, 205.0], BLUE);
     picture.arrow([175.0, 232.0], [175.0, 274.0], BLUE);
     picture.arrow([240.0, 294.0], [468.0, 294.0], RED);
-    picture.label(545.0, 40.0, "programs and text");
-    picture.label(545.0, 130.0, "models of a domain");
+    picture.label(640.0, 40.0, "programs");
+    picture.label(560.0, 130.0, "models of a domain");
     picture.label(260.0, 220.0, "layers, language model, checkpoints");
     picture.text(354.0, 286.0, "operators on tensors");
+    picture.finish()
+}
+
+/// A series as a table, and what is a token of it.
+pub fn variates() -> String {
+    let mut picture = Picture::new(720, 240);
+    let (rows, columns) = (6, 4);
+    for (x, title, by_row) in
+        [(20.0, "S-Mamba: a variate is a token", false), (390.0, "over time: a row is a token", true)]
+    {
+        picture.label(x, 24.0, title);
+        picture.label(x + 70.0, 48.0, "variates");
+        picture.text_in(x + 58.0, 130.0, "time", INK, "end");
+        for row in 0..rows {
+            for column in 0..columns {
+                let striped = if by_row { row % 2 == 0 } else { column % 2 == 0 };
+                let fill = if striped { SAND } else { PALE };
+                picture.rect([x + 70.0 + 44.0 * column as f64, 58.0 + 26.0 * row as f64], [42.0, 24.0], fill);
+            }
+        }
+        if by_row {
+            picture.arrow([x + 262.0, 60.0], [x + 262.0, 212.0], RED);
+        } else {
+            picture.arrow([x + 72.0, 224.0], [x + 244.0, 224.0], RED);
+            picture.arrow([x + 244.0, 234.0], [x + 72.0, 234.0], BLUE);
+        }
+    }
+    picture.finish()
+}
+
+/// One piece of DNA, read from its two strands.
+pub fn strands() -> String {
+    let mut picture = Picture::new(720, 200);
+    let pairs = [('G', 'C'), ('A', 'T'), ('T', 'A'), ('T', 'A'), ('A', 'T'), ('C', 'G'), ('A', 'T')];
+    for (t, (base, complement)) in pairs.into_iter().enumerate() {
+        let x = 200.0 + 58.0 * t as f64;
+        picture.named([x, 50.0], [44.0, 34.0], PALE, &base.to_string());
+        picture.line([x + 22.0, 84.0], [x + 22.0, 114.0], FAINT);
+        picture.named([x, 114.0], [44.0, 34.0], SAND, &complement.to_string());
+    }
+    picture.arrow([202.0, 36.0], [592.0, 36.0], RED);
+    picture.arrow([592.0, 164.0], [202.0, 164.0], BLUE);
+    picture.label(20.0, 72.0, "GATTACA");
+    picture.label(20.0, 136.0, "TGTAATC, from the end");
     picture.finish()
 }

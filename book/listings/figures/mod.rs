@@ -24,6 +24,8 @@ fn all() -> Vec<(&'static str, String)> {
         ("dispatch.svg", diagrams::dispatch()),
         ("state-size.svg", charts::state_size()),
         ("orders.svg", orders::orders()),
+        ("variates.svg", diagrams::variates()),
+        ("strands.svg", diagrams::strands()),
         ("rounding.svg", charts::rounding()),
         ("layout.svg", diagrams::layout()),
         ("lengths.svg", charts::lengths()),

@@ -1,7 +1,5 @@
 //! Figures of the recurrence; their numbers are those of the listings.
 
-#![allow(clippy::needless_range_loop, reason = "a token is a column")]
-
 use super::picture::{BLUE, FAINT, INK, PALE, Picture, RED, SAND};
 use crate::backward::backward as grads;
 use crate::four_tokens::{DELTA, Piece, U, pieces, states};
