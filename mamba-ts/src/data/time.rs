@@ -195,7 +195,8 @@ const PATTERNS: [&str; 8] = [
 impl DateFormat {
     /// The first that reads `text`.
     pub fn of(text: &str) -> Option<Self> {
-        let known = [Self::Civil, Self::Offset, Self::Month, Self::Epoch(SECOND), Self::Epoch(1)];
+        // A time without an offset is read from one with it, too.
+        let known = [Self::Offset, Self::Civil, Self::Month, Self::Epoch(SECOND), Self::Epoch(1)];
         let patterns = PATTERNS.iter().map(|pattern| Self::Pattern(pattern.to_string()));
         known.into_iter().chain(patterns).find(|format| format.parse(text).is_some())
     }
