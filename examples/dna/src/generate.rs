@@ -53,7 +53,7 @@ pub fn generate(args: &GenerateArgs, device: &Device) -> Result<(), Error> {
 /// The tokens of a sequence on the command line.
 pub fn sequence(name: &'static str, text: &str) -> Result<Vec<u8>, Error> {
     encode(text).map_err(|place| {
-        let letter = text[..].bytes().nth(place).map_or('?', char::from);
+        let letter = text.as_bytes().get(place).copied().map_or('?', char::from);
         Error::Sequence { sequence: name, letter, position: place + 1 }
     })
 }

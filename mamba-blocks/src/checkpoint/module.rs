@@ -22,12 +22,14 @@ const LINEAR: &str = "Struct:Linear";
 /// No parameter is stored in less.
 const LEAST_BYTES: u64 = 2;
 
+type ByName<T> = Box<dyn Fn(&str) -> T>;
+
 /// What the tensors of a module are called in its published files.
 pub struct ModuleLayout {
     /// The published name of a parameter, from its path here.
-    pub published: Box<dyn Fn(&str) -> String>,
+    pub published: ByName<String>,
     /// The tensor that one of this name has to be equal to, if the module has both as one parameter.
-    pub tied: Box<dyn Fn(&str) -> Option<String>>,
+    pub tied: ByName<Option<String>>,
     /// Whether a tensor is one that the module computes anew.
     pub is_buffer: fn(&str) -> bool,
 }
