@@ -40,7 +40,7 @@ pub use backend::records_graphs;
 pub use causal_conv1d::{CausalConv1dOptions, CausalConv1dOutput, causal_conv1d, causal_conv1d_step};
 #[cfg(feature = "cube")]
 pub use launches::launches;
-pub use linear::linear;
+pub use linear::{linear, linear_transposed};
 pub use order::{Direction, OrderError, ScanOrder};
 pub use selective_scan::{SelectiveScanOptions, SelectiveScanOutput, selective_scan};
 pub use selective_state_update::{SelectiveStateUpdateOptions, selective_state_update};

@@ -26,7 +26,7 @@ use crate::parts::project;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear, RmsNorm};
 use burn::tensor::{Bool, Device, Int, Tensor};
-use mamba_core::linear;
+use mamba_core::linear_transposed;
 
 /// Embedding, blocks, final norm and head. Made by [`MambaLmConfig`].
 ///
@@ -138,7 +138,7 @@ impl MambaLm {
     fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.lm_head {
             Some(head) => project(head, hidden),
-            None => linear(hidden, self.embedding.weight.val().transpose(), None),
+            None => linear_transposed(hidden, self.embedding.weight.val()),
         }
     }
 }

@@ -14,6 +14,7 @@ mod backend;
 #[cfg(feature = "cublas")]
 mod cublas;
 
+use crate::backend::is_cpu;
 use burn::tensor::{Device, Tensor};
 
 /// `x W + b`, forward and differentiable.
@@ -37,6 +38,27 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
         return backend::linear(x, weight, bias);
     }
     burn::tensor::module::linear(x, weight, bias)
+}
+
+/// `x weight^T`, as [`linear()`] of the transposed weight: the head of a model that shares its embedding.
+///
+/// Matrix products on CPUs copy a factor that is transposed. For one token that takes several times as long as the
+/// product itself, so that there the smaller one, the rows of `x`, is transposed in place of the weight.
+///
+/// # Shapes
+/// - `x`: `[.., d_in]`; `weight`: `[d_out, d_in]`. Returns `[.., d_out]`.
+///
+/// # Panics
+/// If shapes do not fit together; the message names the argument.
+pub fn linear_transposed<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Tensor<D> {
+    let mut dims = x.dims();
+    let [d_out, d_in] = weight.dims();
+    let rows: usize = dims[..D - 1].iter().product();
+    if !is_cpu(&x.device()) || rows >= d_in || dims[D - 1] != d_in {
+        return linear(x, weight.transpose(), None);
+    }
+    dims[D - 1] = d_out;
+    weight.matmul(x.reshape([rows, d_in]).transpose()).transpose().reshape(dims)
 }
 
 /// Whether [`linear()`] runs through cuBLASLt on `device`, in the dtypes that it is for.

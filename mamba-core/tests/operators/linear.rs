@@ -6,8 +6,8 @@ use crate::grid::BOUND;
 use crate::half::round;
 use crate::random::Rng;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use mamba_core::linear;
 use mamba_core::linear::by_cublas;
+use mamba_core::{linear, linear_transposed};
 use std::collections::BTreeMap;
 
 /// Batch, length, `d_in` and `d_out`.
@@ -301,7 +301,32 @@ fn the_rank_of_the_input_does_not_matter(device: &TestDevice) {
     }
 }
 
+/// The same as `linear` of the transposed weight, with its gradients, whichever factor is transposed.
+fn a_transposed_weight_is_the_same_for_few_rows_and_many(device: &TestDevice) {
+    let device = device.device.clone().autodiff();
+    let random = |shape: [usize; 2]| Tensor::<2>::random(shape, burn::tensor::Distribution::Default, &device);
+    for [rows, d_in, d_out] in [[1, 8, 8], [1, 17, 129], [3, 48, 33], [16, 16, 5], [65, 9, 1], [1, 1, 1]] {
+        let (x, weight) = (random([rows, d_in]).require_grad(), random([d_out, d_in]).require_grad());
+        let weights = random([rows, d_out]);
+        let all = |y: Tensor<2>| {
+            let gradients = (y.clone() * weights.clone()).sum().backward();
+            [y.inner(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap()]
+        };
+        let found = all(linear_transposed(x.clone(), weight.clone()));
+        let expected = all(linear(x.clone(), weight.clone().transpose(), None));
+        for (found, expected) in found.into_iter().zip(expected) {
+            assert_eq!(found.dims(), expected.dims());
+            let difference = (found - expected.clone()).abs().max().into_scalar::<f32>();
+            assert!(
+                difference <= 1e-5 * expected.abs().max().into_scalar::<f32>(),
+                "{rows} {d_in} {d_out}: {difference}"
+            );
+        }
+    }
+}
+
 on_every_device!(
+    a_transposed_weight_is_the_same_for_few_rows_and_many,
     linear_agrees_with_float64_in_f32,
     linear_agrees_with_float64_in_f16,
     linear_agrees_with_float64_in_bf16,
