@@ -42,8 +42,9 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
 
 /// `x weight^T`, as [`linear()`] of the transposed weight: the head of a model that shares its embedding.
 ///
-/// Matrix products on CPUs copy a factor that is transposed. For one token that takes several times as long as the
-/// product itself, so that there the smaller one, the rows of `x`, is transposed in place of the weight.
+/// Matrix products on CPUs copy a factor that is transposed. For one row that takes several times as long as the product
+/// itself, so that there the row is transposed in place of the weight. Not for more rows: their products would no longer be
+/// the same, bit by bit, with a weight that has more rows.
 ///
 /// # Shapes
 /// - `x`: `[.., d_in]`; `weight`: `[d_out, d_in]`. Returns `[.., d_out]`.
@@ -54,11 +55,11 @@ pub fn linear_transposed<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Ten
     let mut dims = x.dims();
     let [d_out, d_in] = weight.dims();
     let rows: usize = dims[..D - 1].iter().product();
-    if !is_cpu(&x.device()) || rows >= d_in || dims[D - 1] != d_in {
+    if !is_cpu(&x.device()) || rows != 1 || dims[D - 1] != d_in {
         return linear(x, weight.transpose(), None);
     }
     dims[D - 1] = d_out;
-    weight.matmul(x.reshape([rows, d_in]).transpose()).transpose().reshape(dims)
+    weight.matmul(x.reshape([d_in, 1])).reshape(dims)
 }
 
 /// Whether [`linear()`] runs through cuBLASLt on `device`, in the dtypes that it is for.

@@ -302,7 +302,7 @@ fn the_rank_of_the_input_does_not_matter(device: &TestDevice) {
 }
 
 /// The same as `linear` of the transposed weight, with its gradients, whichever factor is transposed.
-fn a_transposed_weight_is_the_same_for_few_rows_and_many(device: &TestDevice) {
+fn a_transposed_weight_is_the_same_for_one_row_and_many(device: &TestDevice) {
     let device = device.device.clone().autodiff();
     let random = |shape: [usize; 2]| Tensor::<2>::random(shape, burn::tensor::Distribution::Default, &device);
     for [rows, d_in, d_out] in [[1, 8, 8], [1, 17, 129], [3, 48, 33], [16, 16, 5], [65, 9, 1], [1, 1, 1]] {
@@ -326,7 +326,7 @@ fn a_transposed_weight_is_the_same_for_few_rows_and_many(device: &TestDevice) {
 }
 
 on_every_device!(
-    a_transposed_weight_is_the_same_for_few_rows_and_many,
+    a_transposed_weight_is_the_same_for_one_row_and_many,
     linear_agrees_with_float64_in_f32,
     linear_agrees_with_float64_in_f16,
     linear_agrees_with_float64_in_bf16,
