@@ -72,7 +72,8 @@ fn check_archive(path: &Path) -> Result<Option<NamedTempFile>, CheckpointError> 
 /// are there and say nothing else than the end does.
 ///
 /// zip 9.8.2 looks for the directory as far before the end as it is long, and if the first entry of the directory is as
-/// long as the two records, it finds the second and stops there. So it is in files that were saved under a name of 21 letters.
+/// long as the two records, it finds the second and stops there. So it is in files that were saved under a name of 21
+/// letters.
 fn without_zip64(path: &Path) -> io::Result<Option<NamedTempFile>> {
     const END: usize = 22;
     const RECORDS: u64 = 56 + 20;

@@ -15,7 +15,8 @@ impl LmState {
     /// then renamed, in place of a file that was there.
     ///
     /// Layer `N` is the tensors `layers.N.conv`, `[batch, d_conv - 1, d_inner]`, `layers.N.ssm`,
-    /// `[batch, d_inner, d_state]`, and `layers.N.window` if there is one ([`MambaState`]), bit by bit. The file is readable for its owner only: a state tells of what was said.
+    /// `[batch, d_inner, d_state]`, and `layers.N.window` if there is one ([`MambaState`]), bit by bit. The file is readable
+    /// for its owner only: a state tells of what was said.
     ///
     /// # Errors
     /// [`StateError::Write`] if the file cannot be written.
