@@ -40,21 +40,30 @@ fn logits_and_greedy_text_are_those_of_transformers() {
 #[test]
 fn all_layouts_of_the_same_weights_give_the_same_bits() {
     let device = device();
-    // With the vocabulary padded, a GPU may multiply by the head in another order.
+    // With the vocabulary padded, a GPU may multiply by the head in another order; flex may not.
+    let padded = match std::env::var("MAMBA_TEST_DEVICE").as_deref() {
+        Err(_) | Ok("flex") if cfg!(feature = "flex") => 0.0,
+        _ => 1e-5,
+    };
     let cases = [
-        ("narrow", "narrow_original", 1e-5),
-        ("narrow", "narrow_renamed", 1e-5),
-        ("untied", "untied_original", 1e-5),
+        ("narrow", "narrow_original", padded),
+        ("narrow", "narrow_renamed", padded),
+        ("untied", "untied_original", padded),
         ("plain", "plain_original", 0.0),
         ("untied", "untied_bin", 0.0),
         ("deep", "deep_sharded", 0.0),
     ];
     for (left, right, tolerance) in cases {
+        let [left_model, right_model] =
+            [left, right].map(|name| MambaLm::from_pretrained(folder(name), &device).unwrap());
         let prompt = Expected::open(left).prompt(&device);
-        let load = |name| logits(&MambaLm::from_pretrained(folder(name), &device).unwrap(), prompt.clone());
-        let difference = largest_difference(&load(left), &load(right));
-        println!("{left} and {right}: {difference:e}");
-        assert!(difference <= tolerance, "{left} and {right}: {difference:e}");
+        // A single token goes through the head in its own way.
+        for prompt in [prompt.clone().narrow(1, 0, 1), prompt.repeat_dim(1, 7)] {
+            let difference =
+                largest_difference(&logits(&left_model, prompt.clone()), &logits(&right_model, prompt.clone()));
+            println!("{left} and {right}, {:?}: {difference:e}", prompt.dims());
+            assert!(difference <= tolerance, "{left} and {right}, {:?}: {difference:e}", prompt.dims());
+        }
     }
 }
 
