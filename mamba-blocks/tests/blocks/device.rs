@@ -1,22 +1,21 @@
 //! The device under test, which the tests of several crates share.
 
 use burn::tensor::{Device, Distribution, Tensor};
-use std::cell::RefCell;
 
 /// Burn's default device if `MAMBA_TEST_DEVICE` is not set. `wgpu` is an emulated one unless `MAMBA_TEST_GPU` is set.
 pub fn device() -> Device {
-    IN_USE.with_borrow_mut(|in_use| in_use.get_or_insert_with(|| InUse::start(chosen_device())).0.clone())
+    IN_USE.with(|in_use| in_use.0.clone())
 }
 
 thread_local! {
-    static IN_USE: RefCell<Option<InUse>> = const { RefCell::new(None) };
+    // Started while this is made, not after: what is made first outlives it, and the wait needs what a wait has made.
+    static IN_USE: InUse = InUse::start(chosen_device());
 }
 
 /// Waits for the device when the test's thread ends: software Vulkan may crash a process that ends while it still computes.
 struct InUse(Device);
 
 impl InUse {
-    /// Started here, so that what the device itself keeps for the thread outlives the wait.
     fn start(device: Device) -> Self {
         device.sync().expect("the device works");
         Self(device)
