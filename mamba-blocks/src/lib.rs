@@ -46,8 +46,8 @@ pub mod parts;
 
 pub use block::{MambaBlock, MambaBlockConfig};
 pub use checkpoint::{
-    CheckpointError, LoadOptions, ModuleLayout, TensorProblem, TensorProblems, load_module, open_pytorch, read_config,
-    save_module,
+    CheckpointError, LoadOptions, ModuleLayout, TensorProblem, TensorProblems, load_file, load_module, read_config,
+    save_module, tensor_shapes,
 };
 #[cfg(feature = "hub")]
 pub use checkpoint::{HubError, fetch_from_hub, is_hub_name};

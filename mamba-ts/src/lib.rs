@@ -41,7 +41,6 @@
 mod baselines;
 mod bi_encoder;
 mod both_ways;
-mod checkpoint;
 mod classifier;
 mod config;
 pub mod data;
@@ -59,7 +58,6 @@ pub use baselines::{
     ArNet, ArNetConfig, DLinear, DLinearConfig, LastValue, LastValueConfig, SeasonalNaive, SeasonalNaiveConfig,
 };
 pub use bi_encoder::{BiEncoder, BiEncoderConfig, BiLayer};
-pub use checkpoint::WeightsError;
 pub use classifier::{SequenceClassifier, SequenceClassifierConfig};
 pub use mamba_forecaster::{ForecasterState, MambaForecaster, MambaForecasterConfig};
 pub use network::{Network, Objective};

@@ -186,8 +186,8 @@ impl ModuleMapper for Load {
         let Some(key) = published(&self.path.join(".")) else { return param };
         let stored = self.stored.remove(&key);
         // PyTorch's factors are the other way round.
-        let expected = param.lazy_shape().iter().rev().copied().collect();
-        self.problems.extend(keys::problem(stored.as_ref(), &key, expected));
+        let expected: Vec<_> = param.lazy_shape().iter().rev().copied().collect();
+        self.problems.extend(keys::problem(stored.as_ref(), &key, &expected, PartialEq::eq));
         let Some(stored) = stored.filter(|_| self.problems.is_empty()) else { return param };
         let read = || {
             let data = stored.read()?.try_cast(param.dtype());

@@ -70,11 +70,11 @@ pub enum CheckpointError {
         /// The setting at fault.
         source: ConfigError,
     },
-    /// The tensors are not those of the model that the configuration describes.
-    #[error("the tensors in {folder} are not those that config.json describes: {problems}")]
+    /// The tensors are not those of the model.
+    #[error("the tensors in {path} are not those of the model: {problems}")]
     Tensors {
-        /// The folder of the checkpoint.
-        folder: PathBuf,
+        /// The file, or the folder of the checkpoint.
+        path: PathBuf,
         /// What is missing, left over or different.
         problems: TensorProblems,
     },

@@ -80,7 +80,7 @@ pub(super) fn check(weights: &Weights, config: &MambaLmConfig) -> Result<(), Che
     let mut known = BTreeSet::new();
     let mut problems = Vec::new();
     for (key, expected) in outer.map(|(key, shape)| (key.to_string(), shape)).chain(blocks) {
-        problems.extend(problem(weights.tensors.get(&key), &key, expected));
+        problems.extend(problem(weights.tensors.get(&key), &key, &expected, PartialEq::eq));
         known.insert(key);
         if problems.len() >= MOST_PROBLEMS {
             break;
@@ -96,18 +96,23 @@ pub(super) fn check(weights: &Weights, config: &MambaLmConfig) -> Result<(), Che
     }
     match problems.is_empty() {
         true => Ok(()),
-        false => Err(CheckpointError::Tensors { folder: weights.folder.clone(), problems: TensorProblems(problems) }),
+        false => Err(CheckpointError::Tensors { path: weights.folder.clone(), problems: TensorProblems(problems) }),
     }
 }
 
-/// What is wrong with one tensor.
-pub(super) fn problem(stored: Option<&Stored>, key: &str, expected: Vec<usize>) -> Option<TensorProblem> {
-    let key = key.to_string();
+/// What is wrong with one tensor, whose shape has to fit the expected one.
+pub(super) fn problem(
+    stored: Option<&Stored>,
+    key: &str,
+    expected: &[usize],
+    fits: impl Fn(&[usize], &[usize]) -> bool,
+) -> Option<TensorProblem> {
+    let (key, expected) = (key.to_string(), expected.to_vec());
     let Some(stored) = stored else { return Some(TensorProblem::Missing { key, expected }) };
     let file = stored.path.clone();
     match &stored.dtype {
         Err(found) => Some(TensorProblem::DType { key, file, found: found.clone() }),
-        Ok(_) if stored.shape != expected => {
+        Ok(_) if !fits(&stored.shape, &expected) => {
             Some(TensorProblem::Shape { key, file, found: stored.shape.clone(), expected })
         }
         Ok(_) => None,

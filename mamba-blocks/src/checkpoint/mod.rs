@@ -22,8 +22,7 @@ mod weights;
 pub use error::{CheckpointError, TensorProblem, TensorProblems};
 #[cfg(feature = "hub")]
 pub use hub::{HubError, fetch_from_hub, is_hub_name};
-pub use module::{ModuleLayout, load_module, read_config, save_module};
-pub use pytorch::open_pytorch;
+pub use module::{ModuleLayout, load_file, load_module, read_config, save_module, tensor_shapes};
 
 use crate::lm::{MambaLm, MambaLmConfig};
 use burn::tensor::{DType, Device};

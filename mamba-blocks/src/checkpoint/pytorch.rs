@@ -14,7 +14,7 @@ use zip::{CompressionMethod, ZipArchive};
 ///
 /// # Errors
 /// [`CheckpointError::Read`] and [`CheckpointError::Damaged`].
-pub fn open_pytorch(path: &Path) -> Result<PytorchReader, CheckpointError> {
+fn open_reader(path: &Path) -> Result<PytorchReader, CheckpointError> {
     let mended = check_archive(path)?;
     // The reader goes on with the open file when the mended one is gone.
     PytorchReader::new(mended.as_ref().map_or(path, NamedTempFile::path)).map_err(|error| match error {
@@ -25,7 +25,7 @@ pub fn open_pytorch(path: &Path) -> Result<PytorchReader, CheckpointError> {
 
 /// The tensors of a file.
 pub(super) fn open(path: &Path) -> Result<Vec<(String, Stored)>, CheckpointError> {
-    let reader = open_pytorch(path)?;
+    let reader = open_reader(path)?;
     let stored = |tensor: pytorch_reader::Tensor| Stored {
         path: path.to_path_buf(),
         shape: tensor.shape().to_vec(),

@@ -80,12 +80,7 @@ impl Weights {
         let found = files::find(folder)?;
         for path in &found.paths {
             weights.file_bytes += files::size(path)?;
-            let tensors = match path.extension().and_then(|extension| extension.to_str()) {
-                Some("safetensors") => safetensors::open(path)?,
-                Some("bpk") => burnpack::open(path)?,
-                _ => pytorch::open(path)?,
-            };
-            for (key, stored) in tensors {
+            for (key, stored) in open_file(path)? {
                 if let Some(first) = weights.tensors.insert(key.clone(), stored) {
                     let reason = format!("`{key}` is in {} as well", first.path.display());
                     return Err(CheckpointError::damaged(path, reason));
@@ -102,5 +97,14 @@ impl Weights {
 
     pub fn contains(&self, key: &str) -> bool {
         self.tensors.contains_key(key)
+    }
+}
+
+/// The tensors of one file, whose kind its name tells. Reads no more than its header.
+pub(super) fn open_file(path: &Path) -> Result<Vec<(String, Stored)>, CheckpointError> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => safetensors::open(path),
+        Some("bpk") => burnpack::open(path),
+        _ => pytorch::open(path),
     }
 }

@@ -269,25 +269,31 @@ fn layout(config: &CaduceusConfig) -> ModuleLayout {
     let norm = if config.rcps && !config.fused_add_norm { ".submodule.weight" } else { ".weight" };
     let is_tied = config.bidirectional_weight_tie;
     let of_embedding = embedding.clone();
+    let published = move |path: &str| {
+        let Some(path) = path.strip_prefix("caduceus.") else { return path.to_string() };
+        if path == "embedding.weight" {
+            return embedding.clone();
+        }
+        let path = path.replace("mixer.", mixer);
+        let path = match path.rsplit_once('.') {
+            Some((at, "weight")) if at.ends_with("norm") || at.ends_with("norm_f") => format!("{at}{norm}"),
+            Some((at, "a_log")) => format!("{at}.A_log"),
+            Some((at, "d")) => format!("{at}.D"),
+            _ => path,
+        };
+        format!("{BACKBONE}{path}")
+    };
+    let tied = move |key: &str| {
+        if key == head {
+            return Some(of_embedding.clone());
+        }
+        let (before, projection) = key.split_once(".mamba_rev.").filter(|_| is_tied)?;
+        let is_projection = ["in_proj.", "out_proj."].iter().any(|start| projection.starts_with(start));
+        is_projection.then(|| format!("{before}.mamba_fwd.{projection}"))
+    };
     ModuleLayout {
-        published: Box::new(move |path| {
-            let Some(path) = path.strip_prefix("caduceus.") else { return path.to_string() };
-            if path == "embedding.weight" {
-                return embedding.clone();
-            }
-            let path = path.replace("mixer.", mixer);
-            let renamed = [(".gamma", norm), (".a_log", ".A_log"), (".d", ".D")];
-            let renamed = renamed.iter().find_map(|(ours, theirs)| Some(path.strip_suffix(ours)?.to_string() + theirs));
-            format!("{BACKBONE}{}", renamed.unwrap_or(path))
-        }),
-        tied: Box::new(move |key| {
-            if key == head {
-                return Some(of_embedding.clone());
-            }
-            let (before, projection) = key.split_once(".mamba_rev.").filter(|_| is_tied)?;
-            let is_projection = ["in_proj.", "out_proj."].iter().any(|start| projection.starts_with(start));
-            is_projection.then(|| format!("{before}.mamba_fwd.{projection}"))
-        }),
+        tied: Box::new(tied),
         is_buffer: |key| key.ends_with(COMPLEMENT_MAP),
+        ..ModuleLayout::new(published)
     }
 }

@@ -1,8 +1,8 @@
 //! Weights of the original implementation.
 
 use super::{SMamba, SMambaConfig};
-use crate::checkpoint::{WeightsError, load};
 use burn::tensor::Device;
+use mamba_blocks::{CheckpointError, ModuleLayout, load_file};
 use std::path::Path;
 
 impl SMambaConfig {
@@ -12,12 +12,13 @@ impl SMambaConfig {
     /// Nothing in a file is executed. The modules that the original makes and never uses are left out.
     ///
     /// # Errors
-    /// [`WeightsError`], which names every tensor that is missing, left over or of another shape.
+    /// [`CheckpointError`], which names every tensor that is missing, left over or of another shape.
     ///
     /// # Panics
     /// As [`init`](Self::init).
-    pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SMamba, WeightsError> {
-        load(self.init(device), path.as_ref(), published, is_unused)
+    pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SMamba, CheckpointError> {
+        let layout = ModuleLayout { is_buffer: is_unused, ..ModuleLayout::new(published) };
+        load_file(path.as_ref(), &layout, self.init(device))
     }
 }
 

@@ -4,8 +4,8 @@ use crate::fixture::{collect, file, tensor};
 use crate::{assert_close, device, random, values};
 use burn::module::Module;
 use burn::tensor::Tensor;
-use mamba_blocks::{ConfigError, TensorProblem};
-use mamba_ts::{Activation, Network, SMambaConfig, WeightsError};
+use mamba_blocks::{CheckpointError, ConfigError, TensorProblem};
+use mamba_ts::{Activation, Network, SMambaConfig};
 
 const TOLERANCE: f64 = 1e-5;
 
@@ -70,7 +70,7 @@ fn every_gradient_is_that_of_the_original() {
 fn a_file_of_another_model_is_refused_with_every_tensor_at_fault() {
     let device = device();
     let error = seven().with_e_layers(1).with_d_ff(11).load(file("s_mamba_7.pth"), &device).unwrap_err();
-    let WeightsError::Tensors { problems, .. } = &error else { panic!("{error}") };
+    let CheckpointError::Tensors { problems, .. } = &error else { panic!("{error}") };
     let shape = TensorProblem::Shape {
         key: "encoder.attn_layers.0.conv1.weight".into(),
         file: file("s_mamba_7.pth"),
