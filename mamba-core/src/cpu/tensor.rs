@@ -103,6 +103,8 @@ half_float!(bf16);
 
 /// A backend whose tensors are in the memory of this process.
 pub(crate) trait CpuBackend: Backend {
+    /// Whether the elements are side by side, row by row.
+    fn is_contiguous(tensor: &FloatTensor<Self>) -> bool;
     /// The same tensor with its elements side by side, row by row; copied only if they are not.
     fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
     /// The elements of a contiguous tensor.
@@ -113,6 +115,10 @@ pub(crate) trait CpuBackend: Backend {
 
 #[cfg(feature = "flex")]
 impl CpuBackend for Flex {
+    fn is_contiguous(tensor: &FlexTensor) -> bool {
+        tensor.is_contiguous()
+    }
+
     fn contiguous(tensor: FlexTensor) -> FlexTensor {
         if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
     }
@@ -128,9 +134,16 @@ impl CpuBackend for Flex {
 
 #[cfg(feature = "ndarray")]
 impl CpuBackend for NdArray {
+    fn is_contiguous(tensor: &NdArrayTensor) -> bool {
+        match tensor {
+            NdArrayTensor::F32(values) => values.view().is_standard_layout(),
+            _ => true,
+        }
+    }
+
     fn contiguous(tensor: NdArrayTensor) -> NdArrayTensor {
         match &tensor {
-            NdArrayTensor::F32(values) if !values.view().is_standard_layout() => {
+            NdArrayTensor::F32(values) if !Self::is_contiguous(&tensor) => {
                 let shape = tensor.shape();
                 let values: Vec<f32> = values.view().iter().copied().collect();
                 NdArrayTensor::from_data(TensorData::new(values, shape))

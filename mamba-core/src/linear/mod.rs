@@ -4,17 +4,18 @@
 //! y = x W + b
 //! ```
 //!
-//! It is Burn's own [`linear`](burn::tensor::module::linear), except with the feature `cublas` on CUDA devices: there
-//! the product and its gradients run through NVIDIA's cuBLASLt, if the library can be loaded.
+//! It is Burn's own [`linear`](burn::tensor::module::linear) but in two cases. With the feature `cublas`, on CUDA devices,
+//! the product and its gradients run through NVIDIA's cuBLASLt, if the library can be loaded. And on CPUs the product of
+//! a few rows, as in decoding, has a kernel that takes as long as reading the weight does.
 
 #[cfg(feature = "cublas")]
 mod autodiff;
 #[cfg(feature = "cublas")]
 mod backend;
+mod cpu;
 #[cfg(feature = "cublas")]
 mod cublas;
 
-use crate::backend::is_cpu;
 use burn::tensor::{Device, Tensor};
 
 /// `x W + b`, forward and differentiable.
@@ -37,14 +38,20 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     if cublas::serves(&x, &weight, bias.as_ref()) {
         return backend::linear(x, weight, bias);
     }
+    #[cfg(any(feature = "flex", feature = "ndarray"))]
+    if let Some(y) = cpu::linear(&x, &weight) {
+        return match bias {
+            Some(bias) => y + bias.unsqueeze(),
+            None => y,
+        };
+    }
     burn::tensor::module::linear(x, weight, bias)
 }
 
 /// `x weight^T`, as [`linear()`] of the transposed weight: the head of a model that shares its embedding.
 ///
-/// Matrix products on CPUs copy a factor that is transposed. For one row that takes several times as long as the product
-/// itself, so that there the row is transposed in place of the weight. Not for more rows: their products would no longer be
-/// the same, bit by bit, with a weight that has more rows.
+/// On CPUs, general products copy a factor that is transposed, which would take several times as long as the product of
+/// a few rows.
 ///
 /// # Shapes
 /// - `x`: `[.., d_in]`; `weight`: `[d_out, d_in]`. Returns `[.., d_out]`.
@@ -52,14 +59,12 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
 /// # Panics
 /// If shapes do not fit together; the message names the argument.
 pub fn linear_transposed<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Tensor<D> {
-    let mut dims = x.dims();
-    let [d_out, d_in] = weight.dims();
-    let rows: usize = dims[..D - 1].iter().product();
-    if !is_cpu(&x.device()) || rows != 1 || dims[D - 1] != d_in {
-        return linear(x, weight.transpose(), None);
+    check(&x, &weight.clone().transpose(), None);
+    #[cfg(any(feature = "flex", feature = "ndarray"))]
+    if let Some(y) = cpu::linear_transposed(&x, &weight) {
+        return y;
     }
-    dims[D - 1] = d_out;
-    weight.matmul(x.reshape([d_in, 1])).reshape(dims)
+    linear(x, weight.transpose(), None)
 }
 
 /// Whether [`linear()`] runs through cuBLASLt on `device`, in the dtypes that it is for.

@@ -11,7 +11,7 @@ use mamba_core::{linear, linear_transposed};
 use std::collections::BTreeMap;
 
 /// Batch, length, `d_in` and `d_out`.
-const SHAPES: [[usize; 4]; 8] = [
+const SHAPES: [[usize; 4]; 11] = [
     [1, 1, 8, 8],
     [1, 1, 1, 1],
     [1, 5, 1, 7],
@@ -20,6 +20,9 @@ const SHAPES: [[usize; 4]; 8] = [
     [2, 65, 96, 1],
     [1, 19, 17, 129],
     [3, 100, 72, 80],
+    [1, 1, 1035, 131],
+    [2, 1, 70, 65],
+    [1, 3, 514, 80],
 ];
 
 /// How the arguments lie in memory.
@@ -325,7 +328,34 @@ fn a_transposed_weight_is_the_same_for_one_row_and_many(device: &TestDevice) {
     }
 }
 
+/// One row after the other, and all at once; and the last outputs of a weight, and all of them.
+fn few_rows_do_not_influence_one_another(device: &TestDevice) {
+    let random = |shape: [usize; 2]| {
+        let array = Rng::new(shape[0] as u64).normals(&shape);
+        Case::tensor::<2>(&array, &device.device, DType::F32)
+    };
+    // Elsewhere one row may be multiplied otherwise than two.
+    let bound = if ["flex", "ndarray"].contains(&device.name) { 0.0 } else { bound(device, DType::F32) };
+    for (rows, transposed) in [(2, false), (3, false), (4, false), (2, true), (5, true), (32, true)] {
+        let (d_in, d_out) = (83, 45);
+        let x = random([rows, d_in]);
+        let weight = random(if transposed { [d_out, d_in] } else { [d_in, d_out] });
+        let product = if transposed { linear_transposed } else { |x, weight| linear(x, weight, None) };
+        let all = product(x.clone(), weight.clone());
+        let each = (0..rows).map(|row| product(x.clone().narrow(0, row, 1), weight.clone()));
+        let mut pairs = vec![(Tensor::cat(each.collect(), 0), all.clone())];
+        let first = weight.clone().narrow(usize::from(!transposed), 0, 19);
+        // As a tensor of its own.
+        pairs.push((product(x, first + 0.0), all.narrow(1, 0, 19)));
+        for (found, expected) in pairs {
+            let [found, expected] = [found, expected].map(|y| Arrays::from([("y".to_string(), read(y))]));
+            assert_close(&found, &expected, bound, || format!("{}: {rows} rows", device.name));
+        }
+    }
+}
+
 on_every_device!(
+    few_rows_do_not_influence_one_another,
     a_transposed_weight_is_the_same_for_one_row_and_many,
     linear_agrees_with_float64_in_f32,
     linear_agrees_with_float64_in_f16,

@@ -1,0 +1,275 @@
+//! The product of a few rows on the CPU, as in decoding: the weight is read once, from its beginning to its end.
+//!
+//! Products of many rows copy their factors into tiles first, which pays only if the tiles are used again.
+
+#![cfg(any(feature = "flex", feature = "ndarray"))]
+
+use crate::backend::is_cpu;
+use crate::cpu::{CpuBackend, Disjoint, Kernel, LANES, Lanes, array, pieces_per_task, sums, tensor, vectorised};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
+use burn::tensor::{DType, Tensor};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Rows that are multiplied with a part of the weight while it is in registers.
+const ROWS: usize = 4;
+/// With more of them, tiles are faster, if no factor has to be transposed for them.
+const FEW: usize = ROWS;
+/// With more of them, tiles are faster in any case.
+const FEW_TRANSPOSED: usize = 8 * ROWS;
+/// Parts of a sum over the rows of a weight, and rows of a part at least. Constants, so that sums do not depend on the
+/// number of threads.
+const PARTS: usize = 16;
+const PART: usize = 32;
+
+/// The products of few rows of a backend.
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
+pub trait FewRowsBackend: Backend {
+    /// `x W`: `[rows, d_out]` from `[rows, d_in]` and `[d_in, d_out]`.
+    fn few_rows(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `x W^T`: `[rows, d_out]` from `[rows, d_in]` and `[d_out, d_in]`.
+    fn few_rows_transposed(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// `x W`, if there are few rows, and nobody asks for gradients.
+pub(super) fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Option<Tensor<D>> {
+    let [_, d_out] = weight.dims();
+    serves(x, weight, FEW).then(|| with_rows(x, d_out, |x| Dispatch::few_rows(x, weight.clone().into_dispatch())))
+}
+
+/// `x W^T`, if there are not too many rows, and nobody asks for gradients.
+pub(super) fn linear_transposed<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Option<Tensor<D>> {
+    let [d_out, _] = weight.dims();
+    let product = |x| Dispatch::few_rows_transposed(x, weight.clone().into_dispatch());
+    serves(x, weight, FEW_TRANSPOSED).then(|| with_rows(x, d_out, product))
+}
+
+fn serves<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, few: usize) -> bool {
+    let rows: usize = x.dims()[..D - 1].iter().product();
+    let is_f32 = x.dtype() == DType::F32 && weight.dtype() == DType::F32;
+    let in_use = rows > 0 && !weight.dims().contains(&0);
+    is_f32 && in_use && rows <= few && !x.is_autodiff() && !weight.is_autodiff() && is_cpu(&x.device())
+}
+
+fn with_rows<const D: usize>(
+    x: &Tensor<D>,
+    d_out: usize,
+    product: impl FnOnce(FloatTensor<Dispatch>) -> FloatTensor<Dispatch>,
+) -> Tensor<D> {
+    let mut dims = x.dims();
+    let d_in = dims[D - 1];
+    let rows = dims[..D - 1].iter().product::<usize>();
+    let y = Tensor::<2>::from_dispatch(product(x.clone().reshape([rows, d_in]).into_dispatch()));
+    dims[D - 1] = d_out;
+    y.reshape(dims)
+}
+
+/// `x W`, in parts of the sum over the rows of the weight.
+fn product(x: &[f32], weight: &[f32], d_in: usize, d_out: usize) -> Vec<f32> {
+    let rows = x.len() / d_in;
+    let size = d_in.div_ceil(PARTS).max(PART);
+    let parts: Vec<_> = (0..d_in).step_by(size).map(|start| start..d_in.min(start + size)).collect();
+    let mut partial = vec![0.0; parts.len() * rows * d_out];
+    let together = pieces_per_task(parts.len(), weight.len());
+    partial.par_chunks_mut(rows * d_out).zip(parts).with_min_len(together).for_each(|(sums, part)| {
+        for (x, sums) in x.chunks(ROWS * d_in).zip(sums.chunks_mut(ROWS * d_out)) {
+            vectorised(Columns { x, weight, d_in, d_out, part: part.clone(), sums });
+        }
+    });
+    let (y, others) = partial.split_at_mut(rows * d_out);
+    for part in others.chunks_exact(rows * d_out) {
+        for (y, part) in y.iter_mut().zip(part) {
+            *y += part;
+        }
+    }
+    partial.truncate(rows * d_out);
+    partial
+}
+
+/// Adds the products of columns `part` of `x` with these rows of the weight to `sums`.
+struct Columns<'a> {
+    /// `[rows, d_in]`, at most [`ROWS`]
+    x: &'a [f32],
+    /// `[d_in, d_out]`
+    weight: &'a [f32],
+    d_in: usize,
+    d_out: usize,
+    part: Range<usize>,
+    /// `[rows, d_out]`
+    sums: &'a mut [f32],
+}
+
+impl Kernel for Columns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(mut self) {
+        match self.x.len() / self.d_in {
+            1 => self.rows::<V, 1>(),
+            2 => self.rows::<V, 2>(),
+            3 => self.rows::<V, 3>(),
+            _ => self.rows::<V, ROWS>(),
+        }
+    }
+}
+
+impl Columns<'_> {
+    #[inline(always)]
+    fn rows<V: Lanes, const R: usize>(&mut self) {
+        let mut k = self.part.start;
+        while k + 4 <= self.part.end {
+            self.add::<V, R, 4>(k);
+            k += 4;
+        }
+        for k in k..self.part.end {
+            self.add::<V, R, 1>(k);
+        }
+    }
+
+    /// `K` rows of the weight from `k` on.
+    #[inline(always)]
+    fn add<V: Lanes, const R: usize, const K: usize>(&mut self, k: usize) {
+        let Self { x, weight, d_in, d_out, sums, .. } = self;
+        let (d_in, d_out) = (*d_in, *d_out);
+        let weight: [&[f32]; K] = array(|i| &weight[(k + i) * d_out..(k + i + 1) * d_out]);
+        let x: [[f32; K]; R] = array(|row| array(|i| x[row * d_in + k + i]));
+        let add = |mut sum: V, weight: &[V; K], x: &[f32; K]| {
+            for i in 0..K {
+                sum = weight[i].mul_add(V::splat(x[i]), sum);
+            }
+            sum
+        };
+        let whole = d_out - d_out % V::WIDTH;
+        for j in (0..whole).step_by(V::WIDTH) {
+            let weight: [V; K] = array(|i| V::load(&weight[i][j..j + V::WIDTH]));
+            for row in 0..R {
+                let sums = &mut sums[row * d_out + j..row * d_out + j + V::WIDTH];
+                add(V::load(sums), &weight, &x[row]).store(sums);
+            }
+        }
+        // As vectors too, so that a column is the same whether there are others after it or not.
+        if whole < d_out {
+            let weight: [V; K] = array(|i| load_some(&weight[i][whole..]));
+            for row in 0..R {
+                let sums = &mut sums[row * d_out + whole..(row + 1) * d_out];
+                let mut lanes = [0.0; LANES];
+                add(load_some(sums), &weight, &x[row]).store(&mut lanes);
+                sums.copy_from_slice(&lanes[..sums.len()]);
+            }
+        }
+    }
+}
+
+/// Fewer numbers than a vector has; the others are zero.
+#[inline(always)]
+fn load_some<V: Lanes>(from: &[f32]) -> V {
+    let mut lanes = [0.0; LANES];
+    lanes[..from.len()].copy_from_slice(from);
+    V::load(&lanes)
+}
+
+/// `x W^T`: every output is the product of two rows.
+fn product_transposed(x: &[f32], weight: &[f32], d_in: usize, d_out: usize) -> Vec<f32> {
+    /// Outputs of a piece of the work.
+    const PIECE: usize = 64;
+    let rows = x.len() / d_in;
+    let mut y = vec![0.0; rows * d_out];
+    let to = Disjoint::new(&mut y);
+    let pieces = d_out.div_ceil(PIECE);
+    let together = pieces_per_task(pieces, weight.len());
+    (0..pieces).into_par_iter().with_min_len(together).for_each(|piece| {
+        let outputs = piece * PIECE..d_out.min((piece + 1) * PIECE);
+        vectorised(Dots { x, weight, d_in, d_out, outputs, y: &to });
+    });
+    y
+}
+
+/// Some outputs of all rows.
+struct Dots<'a> {
+    /// `[rows, d_in]`
+    x: &'a [f32],
+    /// `[d_out, d_in]`
+    weight: &'a [f32],
+    d_in: usize,
+    d_out: usize,
+    outputs: Range<usize>,
+    /// `[rows, d_out]`
+    y: &'a Disjoint<'a, f32>,
+}
+
+impl Kernel for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let Self { x, weight, d_in, d_out, outputs, y } = self;
+        let whole = d_in - d_in % V::WIDTH;
+        for start in outputs.clone().step_by(8) {
+            let count = outputs.end.min(start + 8) - start;
+            // Beyond the end, the last is computed again.
+            let weight: [&[f32]; 8] = array(|i| {
+                let output = start + i.min(count - 1);
+                &weight[output * d_in..(output + 1) * d_in]
+            });
+            for (row, x) in x.chunks_exact(d_in).enumerate() {
+                let mut totals = [V::splat(0.0); 8];
+                for k in (0..whole).step_by(V::WIDTH) {
+                    let x = V::load(&x[k..k + V::WIDTH]);
+                    totals = array(|i| V::load(&weight[i][k..k + V::WIDTH]).mul_add(x, totals[i]));
+                }
+                let mut dots = sums(totals);
+                for k in whole..d_in {
+                    for i in 0..8 {
+                        dots[i] += weight[i][k] * x[k];
+                    }
+                }
+                // SAFETY: every output of every row is written by one piece.
+                unsafe { y.get(row * d_out + start, count) }.copy_from_slice(&dots[..count]);
+            }
+        }
+    }
+}
+
+macro_rules! few_rows_backend {
+    ($Backend:ty) => {
+        impl FewRowsBackend for $Backend {
+            fn few_rows(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+                if !Self::is_contiguous(&weight) {
+                    return Self::float_matmul(x, weight);
+                }
+                let [d_in, d_out] = weight.shape().dims();
+                of_slices::<Self>(x, weight, d_out, |x, weight| product(x, weight, d_in, d_out))
+            }
+
+            fn few_rows_transposed(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+                if !Self::is_contiguous(&weight) {
+                    return Self::float_matmul(x, Self::float_transpose(weight));
+                }
+                let [d_out, d_in] = weight.shape().dims();
+                of_slices::<Self>(x, weight, d_out, |x, weight| product_transposed(x, weight, d_in, d_out))
+            }
+        }
+    };
+}
+
+/// The product of a contiguous weight.
+fn of_slices<B: CpuBackend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    d_out: usize,
+    product: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
+) -> FloatTensor<B> {
+    let [rows, _] = x.shape().dims();
+    let device = x.device();
+    let x = B::contiguous(x);
+    let y = product(B::elements(&x), B::elements(&weight));
+    tensor::<B, _, 2>(y, [rows, d_out], &device)
+}
+
+#[cfg(feature = "flex")]
+few_rows_backend!(burn::backend::Flex);
+#[cfg(feature = "ndarray")]
+few_rows_backend!(burn::backend::NdArray);
