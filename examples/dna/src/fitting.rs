@@ -1,8 +1,5 @@
 //! What every training here has in common.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::LrSchedulerConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -36,16 +33,4 @@ pub fn schedule([steps, warmup, done]: [usize; 3], lr: f64, min_lr: f64) -> Resu
         schedule.step();
     }
     Ok(schedule)
-}
-
-/// The first Ctrl-C asks for an end after the current step, the second ends the program.
-pub fn listen_for_interrupt() -> Result<Arc<AtomicBool>, Error> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let asked = flag.clone();
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(crate::INTERRUPTED.into());
-        }
-    })?;
-    Ok(flag)
 }

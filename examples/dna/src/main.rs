@@ -25,25 +25,11 @@ mod vcf;
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use examples_common::cli::{refuse, refuse_arguments};
+use clap::{ArgMatches, Subcommand};
+use examples_common::cli::{self, Cli, Outcome};
 use examples_common::device;
 
 use error::Error;
-
-/// Exit code after Ctrl-C, as shells have it.
-const INTERRUPTED: u8 = 130;
-
-/// Models of DNA: Caduceus, which reads both strands alike, and a causal one.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-    /// Where to compute: flex, ndarray, wgpu, vulkan, metal, webgpu, cuda or rocm, as far as compiled in
-    #[arg(long, global = true, default_value = device::default_name())]
-    device: String,
-}
 
 #[derive(Subcommand)]
 enum Command {
@@ -56,29 +42,12 @@ enum Command {
     Saliency(saliency::SaliencyArgs),
 }
 
-/// How a command ended.
-#[derive(Debug, PartialEq)]
-enum Outcome {
-    Finished,
-    Interrupted,
-}
-
 fn main() -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    let (cli, matches) = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => return refuse_arguments(&error),
-    };
-    match run(cli, &matches) {
-        Ok(Outcome::Finished) => ExitCode::SUCCESS,
-        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
-        Err(error) => refuse(&format!("error: {error}")),
-    }
+    cli::main(env!("CARGO_PKG_NAME"), "Models of DNA: Caduceus, which reads both strands alike, and a causal one", run)
 }
 
-fn run(cli: Cli, matches: &ArgMatches) -> Result<Outcome, Error> {
+fn run(cli: Cli<Command>, typed: &ArgMatches) -> Result<Outcome, Error> {
     let device = device::open(&cli.device)?;
-    let typed = matches.subcommand().map_or(matches, |(_, typed)| typed);
     match cli.command {
         Command::Pretrain(args) => return pretrain::pretrain(args, typed, &device),
         Command::Finetune(args) => finetune::finetune(&args, &device)?,

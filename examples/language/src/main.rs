@@ -27,26 +27,11 @@ mod trainer;
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use examples_common::cli::{refuse, refuse_arguments};
+use clap::{ArgMatches, Subcommand};
+use examples_common::cli::{self, Cli, Outcome};
 use examples_common::device;
 
 use error::Error;
-use trainer::Outcome;
-
-/// Exit code after Ctrl-C, as shells have it.
-const INTERRUPTED: u8 = 130;
-
-/// Mamba language models: one that is trained here, byte by byte, and published ones.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-    /// Where to compute: flex, ndarray, wgpu, vulkan, metal, webgpu, cuda or rocm, as far as compiled in
-    #[arg(long, global = true, default_value = device::default_name())]
-    device: String,
-}
 
 #[derive(Subcommand)]
 enum Command {
@@ -61,21 +46,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    let (cli, matches) = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => return refuse_arguments(&error),
-    };
-    match run(cli, &matches) {
-        Ok(Outcome::Finished) => ExitCode::SUCCESS,
-        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
-        Err(error) => refuse(&format!("error: {error}")),
-    }
+    cli::main(
+        env!("CARGO_PKG_NAME"),
+        "Mamba language models: one that is trained here, byte by byte, and published ones",
+        run,
+    )
 }
 
-fn run(cli: Cli, matches: &ArgMatches) -> Result<Outcome, Error> {
+fn run(cli: Cli<Command>, typed: &ArgMatches) -> Result<Outcome, Error> {
     let device = device::open(&cli.device)?;
-    let typed = matches.subcommand().map_or(matches, |(_, typed)| typed);
     match cli.command {
         Command::Train(args) => return train::train(args, typed, &device),
         Command::Finetune(args) => return finetune::finetune(args, typed, &device),

@@ -14,7 +14,8 @@ use crate::eval::in_bits;
 use crate::generate::sample;
 use crate::history::Record;
 use crate::settings::Settings;
-use crate::trainer::{Outcome, Trainer, listen_for_interrupt, optimizer};
+use crate::trainer::{Trainer, optimizer};
+use examples_common::cli::{Outcome, listen_for_interrupt};
 use examples_common::files::{publish, remove_scratch, write_synced};
 
 /// Trains a model and prints a sample of what it writes.

@@ -1,7 +1,6 @@
 //! The training loop, which `train` and `finetune` share.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -19,15 +18,9 @@ use crate::history::{Record, to_lines};
 use crate::plot::loss_curve;
 use crate::recipe::Recipe;
 use crate::schedule::schedule;
+use examples_common::cli::Outcome;
 use examples_common::files::{publish, write_synced};
 use examples_common::progress;
-
-/// How a training ended.
-#[derive(Debug, PartialEq)]
-pub enum Outcome {
-    Finished,
-    Interrupted,
-}
 
 /// A model on its way through a text.
 pub struct Trainer<T = u8> {
@@ -134,16 +127,4 @@ impl<T: Copy + Into<u32>> Trainer<T> {
 pub fn optimizer(recipe: &Recipe) -> ModuleOptimizer {
     let weight_decay = recipe.weight_decay as f32;
     adamw(&AdamWConfig::new().with_beta_1(0.9).with_beta_2(0.95).with_epsilon(1e-8).with_weight_decay(weight_decay))
-}
-
-/// The first Ctrl-C asks for an end after the current step, the second ends the program.
-pub fn listen_for_interrupt() -> Result<Arc<AtomicBool>, Error> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let asked = flag.clone();
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(crate::INTERRUPTED.into());
-        }
-    })?;
-    Ok(flag)
 }

@@ -17,22 +17,11 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use examples_common::cli::{refuse, refuse_arguments};
+use clap::{ArgMatches, Subcommand};
+use examples_common::cli::{self, Cli, Outcome};
 use examples_common::device;
 
 use error::Error;
-
-/// Forecasts of time series.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-    /// Where to compute: flex, ndarray, wgpu, vulkan, metal, webgpu, cuda or rocm, as far as compiled in
-    #[arg(long, global = true, default_value = device::default_name())]
-    device: String,
-}
 
 #[derive(Subcommand)]
 enum Command {
@@ -45,17 +34,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return refuse_arguments(&error),
-    };
-    match run(cli) {
-        Ok(code) => code,
-        Err(error) => refuse(&format!("error: {error}")),
-    }
+    cli::main(env!("CARGO_PKG_NAME"), "Forecasts of time series", run)
 }
 
-fn run(cli: Cli) -> Result<ExitCode, Error> {
+fn run(cli: Cli<Command>, _typed: &ArgMatches) -> Result<Outcome, Error> {
     let device = device::open(&cli.device)?;
     match cli.command {
         Command::Train(args) => return train::train(&args, &device),
@@ -65,5 +47,5 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Compare(args) => compare::compare(&args, &device)?,
         Command::Bench(args) => bench::bench(&args, &device)?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Outcome::Finished)
 }

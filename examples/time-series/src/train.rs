@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::module::Module;
 use burn::tensor::Device;
 use clap::Args;
+use examples_common::cli::{Outcome, listen_for_interrupt};
 use examples_common::files::{publish, remove_scratch, write_synced};
 use examples_common::progress;
 use mamba_ts::data::{Parts, Series, Split, StandardScaler, Windows};
@@ -49,10 +48,7 @@ pub struct TrainArgs {
     overwrite: bool,
 }
 
-/// Exit code after Ctrl-C, as shells have it.
-const INTERRUPTED: u8 = 130;
-
-pub fn train(args: &TrainArgs, device: &Device) -> Result<ExitCode, Error> {
+pub fn train(args: &TrainArgs, device: &Device) -> Result<Outcome, Error> {
     let data = args.data.clone().unwrap_or_else(shipped);
     let name = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let config = Config {
@@ -91,13 +87,13 @@ pub fn train(args: &TrainArgs, device: &Device) -> Result<ExitCode, Error> {
     let interrupted = listen_for_interrupt()?;
     if !epochs(&mut trainer, &task, &interrupted, |trainer| save(&args.out, &config, trainer))? {
         println!("interrupted after epoch {}; go on with --resume", trainer.history.len());
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(Outcome::Interrupted);
     }
     if trainer.history.is_empty() {
         save(&args.out, &config, &trainer)?; // A rule has no epochs.
     }
     report(&trainer.best, &task, &trainer.config.objective, config.settings.batch, &device.inner());
-    Ok(ExitCode::SUCCESS)
+    Ok(Outcome::Finished)
 }
 
 /// A series, scaled and cut.
@@ -160,16 +156,4 @@ fn save(run: &Path, config: &Config, trainer: &Trainer<Model>) -> Result<(), Err
     let curves = plot::curves(&trainer.history)
         .map_err(|error| Error::Plot { path: path.clone(), reason: error.to_string() })?;
     Ok(publish(&path, |scratch| write_synced(scratch, curves.as_bytes()))?)
-}
-
-/// The first Ctrl-C asks for an end, the second ends the program.
-fn listen_for_interrupt() -> Result<Arc<AtomicBool>, Error> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let asked = flag.clone();
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-    })?;
-    Ok(flag)
 }

@@ -21,26 +21,11 @@ mod trainer;
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use examples_common::cli::{refuse, refuse_arguments};
+use clap::{ArgMatches, Subcommand};
+use examples_common::cli::{self, Cli, Outcome};
 use examples_common::device;
 
 use error::Error;
-use train::Outcome;
-
-/// Exit code of a training that Ctrl-C ended, as shells have it.
-const INTERRUPTED: u8 = 130;
-
-/// Vision models with selective scans.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-    /// Where to compute: flex, ndarray, wgpu, vulkan, metal, webgpu, cuda or rocm, as far as compiled in
-    #[arg(long, global = true, default_value = device::default_name())]
-    device: String,
-}
 
 #[derive(Subcommand)]
 enum Command {
@@ -53,20 +38,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    let (cli, matches) = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => return refuse_arguments(&error),
-    };
-    match run(cli, &matches) {
-        Ok(Outcome::Finished) => ExitCode::SUCCESS,
-        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
-        Err(error) => refuse(&format!("error: {error}")),
-    }
+    cli::main(env!("CARGO_PKG_NAME"), "Vision models with selective scans", run)
 }
 
-fn run(cli: Cli, matches: &ArgMatches) -> Result<Outcome, Error> {
-    let typed = matches.subcommand().map_or(matches, |(_, typed)| typed);
+fn run(cli: Cli<Command>, typed: &ArgMatches) -> Result<Outcome, Error> {
     let open = || device::open(&cli.device);
     match cli.command {
         Command::Train(args) => return train::train(&args, typed, &open()?),

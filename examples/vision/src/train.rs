@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::module::Module;
 use burn::tensor::Device;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
+use examples_common::cli::{Outcome, listen_for_interrupt};
 use examples_common::files::{publish, remove_scratch, write_synced};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -51,13 +50,6 @@ pub struct Record {
     pub accuracy: f64,
     /// Seconds of the run so far.
     pub seconds: f64,
-}
-
-/// How a training ended.
-#[derive(Debug, PartialEq)]
-pub enum Outcome {
-    Finished,
-    Interrupted,
 }
 
 /// Trains on `device` until the last epoch or Ctrl-C; `matches` tells which flags were typed.
@@ -145,16 +137,4 @@ fn show(trainer: &Trainer, args: &TrainArgs) -> Result<(), Error> {
     write("history.jsonl", history)?;
     write("curves.svg", curves(&trainer.history)?)?;
     write("confusion.svg", trainer.confusion.svg(&trainer.config.names))
-}
-
-/// The first Ctrl-C asks for an end after the current step, the second ends the program.
-fn listen_for_interrupt() -> Result<Arc<AtomicBool>, Error> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let asked = flag.clone();
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(crate::INTERRUPTED.into());
-        }
-    })?;
-    Ok(flag)
 }

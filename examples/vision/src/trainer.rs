@@ -11,6 +11,7 @@ use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
+use examples_common::cli::Outcome;
 use examples_common::progress;
 use mamba_vision::Ema;
 use mamba_vision::data::{Mix, Variation, cross_entropy, one_hot};
@@ -25,7 +26,7 @@ use crate::error::Error;
 use crate::evaluate::Confusion;
 use crate::model::Model;
 use crate::settings::Settings;
-use crate::train::{Outcome, Record};
+use crate::train::Record;
 
 /// A model on its way through the images.
 pub struct Trainer {

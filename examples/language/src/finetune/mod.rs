@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use burn::module::Module;
 use burn::prelude::*;
 use clap::{ArgMatches, Args};
+use examples_common::cli::{Outcome, listen_for_interrupt};
 
 use crate::error::Error;
 use crate::eval::in_bits;
 use crate::pretrained::Source;
-use crate::trainer::{Outcome, listen_for_interrupt};
 use run::Run;
 use tuning::Tuning;
 
