@@ -25,6 +25,31 @@ const LEAST_BYTES: u64 = 2;
 type ByName<T> = Box<dyn Fn(&str) -> T>;
 
 /// What the tensors of a module are called in its published files.
+///
+/// ```
+/// use burn::module::Module;
+/// use burn::tensor::Device;
+/// use mamba_blocks::{MambaConfig, ModuleLayout, load_module, read_config, save_module};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let device = Device::default();
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// // A module of yours, whose published names have a prefix.
+/// let module = MambaConfig::new(8).init(&device);
+/// let layout = ModuleLayout {
+///     published: Box::new(|path| format!("mixer.{path}")),
+///     tied: Box::new(|_| None),
+///     is_buffer: |_| false,
+/// };
+/// save_module(&module, folder, &layout, &serde_json::json!({ "d_model": 8 }), vec![])?;
+///
+/// let d_model = read_config(folder)?["d_model"].as_u64().unwrap_or(0) as usize;
+/// let config = MambaConfig::new(d_model);
+/// let module = load_module(folder, &layout, config.num_params(), || config.init(&device))?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct ModuleLayout {
     /// The published name of a parameter, from its path here.
     pub published: ByName<String>,

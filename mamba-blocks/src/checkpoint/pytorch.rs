@@ -14,6 +14,16 @@ use zip::{CompressionMethod, ZipArchive};
 ///
 /// # Errors
 /// [`CheckpointError::Read`] and [`CheckpointError::Damaged`].
+///
+/// ```no_run
+/// # fn main() -> Result<(), mamba_blocks::CheckpointError> {
+/// let reader = mamba_blocks::open_pytorch("weights.pth".as_ref())?;
+/// for name in reader.keys() {
+///     println!("{name}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn open_pytorch(path: &Path) -> Result<PytorchReader, CheckpointError> {
     let mended = check_archive(path)?;
     // The reader goes on with the open file when the mended one is gone.
