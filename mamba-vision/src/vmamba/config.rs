@@ -26,11 +26,13 @@ use mamba_blocks::ConfigError;
 /// // Settings of a user: an error names the first at fault.
 /// assert!(config.with_num_classes(0).try_init(&device).unwrap_err().to_string().contains("num_classes"));
 ///
-/// // The published sizes of the second release, and those of the first.
-/// use VMambaConfig as V;
-/// let second = [V::tiny(), V::small(), V::base(), V::tiny_s2l5(), V::small_s2l15(), V::base_s2l15()];
-/// let first = [V::vanilla_tiny(), V::vanilla_small(), V::vanilla_base(), V::vanilla(64, vec![1, 1])];
-/// assert!(second.iter().all(|config| !config.gated) && first.iter().all(|config| config.gated));
+/// // The published sizes of the second release, those with twice the inner channels, and those of the first.
+/// let second = [VMambaConfig::tiny(), VMambaConfig::small(), VMambaConfig::base()];
+/// let wide = [VMambaConfig::tiny_s2l5(), VMambaConfig::small_s2l15(), VMambaConfig::base_s2l15()];
+/// let first = [VMambaConfig::vanilla_tiny(), VMambaConfig::vanilla_small(), VMambaConfig::vanilla_base()];
+/// assert!(second.iter().chain(&wide).all(|config| !config.gated) && first.iter().all(|config| config.gated));
+/// // One of yours in the manner of the first.
+/// assert!(VMambaConfig::vanilla(64, vec![1, 1]).gated);
 /// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct VMambaConfig {
