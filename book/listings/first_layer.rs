@@ -74,8 +74,10 @@ fn pieces_and_steps_are_the_whole() {
 }
 
 #[test]
-fn the_readme_shows_this_module() {
+fn the_readme_and_the_minimal_program_show_this_module() {
     let anchored = include_str!("first_layer.rs").split("// ANCHOR: module\n").nth(1);
-    let listing = anchored.and_then(|rest| rest.split("// ANCHOR_END: module\n").next());
-    assert!(include_str!("../../README.md").contains(listing.expect("the anchors are above")));
+    let listing =
+        anchored.and_then(|rest| rest.split("// ANCHOR_END: module\n").next()).expect("the anchors are above");
+    assert!(include_str!("../../README.md").contains(listing));
+    assert!(include_str!("../../examples/minimal/src/main.rs").contains(listing));
 }

@@ -4,6 +4,7 @@
 mod backward;
 mod chunks;
 mod dna;
+mod examples;
 mod figures;
 mod first_layer;
 mod four_tokens;

@@ -1,4 +1,4 @@
-//! What the chapters point at exists.
+//! What the chapters, and the repository's other texts, point at exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,6 +13,17 @@ fn chapters() -> Vec<(String, String)> {
     let files = fs::read_dir(book()).unwrap().map(|entry| entry.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
     files.map(|path| (path.file_name().unwrap().display().to_string(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The repository's other texts, each with its path.
+fn texts() -> Vec<(PathBuf, String)> {
+    let root = book().join("../..");
+    let named = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "fixtures/README.md", "benches/RESULTS.md"];
+    let examples = fs::read_dir(root.join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let examples = examples.flat_map(|example| [example.join("README.md"), example.join("data/README.md")]);
+    let chapters = chapters().into_iter().map(|(name, _)| book().join(name));
+    let files = named.iter().map(|name| root.join(name)).chain(examples.filter(|path| path.exists())).chain(chapters);
+    files.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
 /// The text outside of fenced blocks.
@@ -42,20 +53,20 @@ fn identifier(heading: &str) -> String {
 
 #[test]
 fn links_lead_somewhere() {
-    for (name, chapter) in chapters() {
-        let prose = prose(&chapter);
+    for (path, text) in texts() {
+        let prose = prose(&text);
         for link in between(&prose, "](", ")") {
             if link.starts_with("https://") {
                 continue;
             }
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
-            let file = if file.is_empty() { name.as_str() } else { file };
-            assert!(book().join(file).exists(), "{name} links to {link}, which does not exist");
+            let file = if file.is_empty() { path.clone() } else { path.with_file_name(file) };
+            assert!(file.exists(), "{} links to {link}, which does not exist", path.display());
             if !heading.is_empty() {
-                let target = fs::read_to_string(book().join(file)).unwrap();
+                let target = fs::read_to_string(file).unwrap();
                 let mut headings = target.lines().filter_map(|line| line.strip_prefix('#'));
                 let found = headings.any(|line| identifier(line.trim_start_matches('#')) == heading);
-                assert!(found, "{name} links to {link}, where there is no such heading");
+                assert!(found, "{} links to {link}, where there is no such heading", path.display());
             }
         }
     }
@@ -64,12 +75,16 @@ fn links_lead_somewhere() {
 #[test]
 fn documentation_is_that_of_the_versions_in_use() {
     let lock = include_str!("../../Cargo.lock");
-    for (name, chapter) in chapters() {
-        for link in between(&chapter, "https://docs.rs/", ")") {
+    for (path, text) in texts() {
+        for link in between(&text, "https://docs.rs/", ")") {
             let mut parts = link.split('/');
             let (package, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             let entry = format!("name = \"{package}\"\nversion = \"{version}\"\n");
-            assert!(lock.contains(&entry), "{name} links to {package} {version}, which Cargo.lock does not have");
+            assert!(
+                lock.contains(&entry),
+                "{} links to {package} {version}, which Cargo.lock does not have",
+                path.display()
+            );
         }
     }
 }

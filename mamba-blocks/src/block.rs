@@ -9,6 +9,23 @@ use burn::tensor::{Device, Tensor};
 use mamba_core::{AddRmsNormOutput, add_rms_norm};
 
 /// Configuration of a [`MambaBlock`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_blocks::{MambaBlockConfig, MambaConfig};
+///
+/// let device = Device::default();
+/// let config = MambaBlockConfig::new(MambaConfig::new(16));
+/// let blocks = [config.init(&device), config.try_init(&device)?];
+///
+/// let (mut hidden, mut residual) = (Tensor::<3>::ones([2, 10, 16], &device), None);
+/// for block in &blocks {
+///     let next = block.forward(hidden, residual);
+///     (hidden, residual) = (next.0, Some(next.1));
+/// }
+/// assert_eq!((hidden + residual.unwrap()).dims(), [2, 10, 16]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct MambaBlockConfig {
     /// The mixer.

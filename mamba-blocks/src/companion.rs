@@ -19,6 +19,25 @@ use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
 
 /// Configuration of a [`Companion`] layer.
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use mamba_blocks::CompanionConfig;
+///
+/// let device = Device::default();
+/// let layer = CompanionConfig::new(3).with_d_state(8).try_init(&device)?;
+/// let x = Tensor::<3>::random([2, 20, 3], Distribution::Default, &device);
+/// // As one convolution, or token by token from a state `[batch, channels, d_state]`.
+/// let whole = layer.forward(x.clone());
+/// let (steps, state) = layer.forward_with_state(x, layer.init_state(2, &device));
+/// assert_eq!(state.dims(), [2, 3, 8]);
+/// assert!((whole - steps).abs().max().into_scalar::<f32>() < 1e-4);
+///
+/// // Settings from a user are refused, those of a program panic.
+/// assert_eq!(CompanionConfig::new(0).try_init(&device).unwrap_err().to_string(), "`channels` is 0, expected at least 1");
+/// let _layer = CompanionConfig::new(3).init(&device);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct CompanionConfig {
     /// Channels, each with a system of its own.

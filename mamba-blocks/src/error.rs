@@ -51,6 +51,13 @@ impl ConfigError {
     ///
     /// # Errors
     /// [`Zero`](Self::Zero) or [`TooLarge`](Self::TooLarge), which name the first at fault.
+    ///
+    /// ```
+    /// use mamba_blocks::ConfigError;
+    ///
+    /// let error = ConfigError::check_sizes(&[("d_model", 16), ("d_state", 0)]).unwrap_err();
+    /// assert_eq!(error, ConfigError::Zero { name: "d_state" });
+    /// ```
     pub fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), Self> {
         for &(name, value) in sizes {
             match value {

@@ -136,6 +136,14 @@ impl LoraConfig {
 }
 
 /// The factors of all adapters in a module, by their paths: what is to be saved of a model that is adapted.
+///
+/// ```
+/// use burn::optim::AdamWConfig;
+/// use mamba_blocks::{lora_parameters, optim::adamw_except};
+///
+/// // The factors alone, without weight decay.
+/// let optimizer = adamw_except(&AdamWConfig::new().with_weight_decay(0.1), lora_parameters());
+/// ```
 pub fn lora_parameters() -> ParamGroup {
     ParamGroup::from_regex(FACTORS).expect("the pattern is a valid regular expression")
 }

@@ -8,6 +8,15 @@ use mamba_core::linear;
 ///
 /// # Panics
 /// If the last dimension of `x` is not that of the layer's inputs.
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
+/// use mamba_blocks::parts::project;
+///
+/// let device = Device::default();
+/// let layer = LinearConfig::new(4, 6).init(&device);
+/// assert_eq!(project(&layer, Tensor::<3>::ones([2, 10, 4], &device)).dims(), [2, 10, 6]);
+/// ```
 pub fn project<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
     linear(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
 }
@@ -16,6 +25,16 @@ pub fn project<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
 ///
 /// # Panics
 /// If the last dimension of `x` is not that of the layer's inputs.
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
+/// use mamba_blocks::parts::project_in_halves;
+///
+/// let device = Device::default();
+/// let in_proj = LinearConfig::new(4, 2 * 8).with_bias(false).init(&device);
+/// let (x, z) = project_in_halves(&in_proj, Tensor::<3>::ones([2, 10, 4], &device));
+/// assert_eq!((x.dims(), z.dims()), ([2, 10, 8], [2, 10, 8]));
+/// ```
 pub fn project_in_halves<const D: usize>(layer: &Linear, x: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
     let [_, d_output] = layer.weight.dims();
     let half = d_output / 2;
@@ -34,6 +53,14 @@ pub fn project_in_halves<const D: usize>(layer: &Linear, x: Tensor<D>) -> (Tenso
 }
 
 /// f16 and bf16 become f32, f64 stays: for what is computed in f32 whatever the dtype of the parameters.
+///
+/// ```
+/// use burn::tensor::{DType, Device, Tensor};
+/// use mamba_blocks::parts::at_least_f32;
+///
+/// let half = Tensor::<1>::ones([3], (&Device::default(), DType::BF16));
+/// assert_eq!(at_least_f32(half).dtype(), DType::F32);
+/// ```
 pub fn at_least_f32<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if x.dtype() == DType::F64 { x } else { x.cast(DType::F32) }
 }

@@ -42,6 +42,13 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
 /// Whether `device` can record launches once and replay them together, as [`burn::tensor::capture`] does.
 ///
 /// Those are CUDA's devices, without `fusion`: there it is not certain that a tensor is written in its own memory.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mamba_core::records_graphs;
+///
+/// assert!(!records_graphs(&Device::flex()), "a CPU launches nothing");
+/// ```
 pub fn records_graphs(device: &Device) -> bool {
     match device.clone().inner().as_dispatch() {
         #[cfg(all(feature = "cuda", not(feature = "fusion")))]

@@ -100,6 +100,17 @@ impl ScanOrder {
     ///
     /// # Errors
     /// As [`ScanOrder::new`].
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use mamba_core::ScanOrder;
+    ///
+    /// // The most important token comes last, so that the state remembers it best.
+    /// let importance = Tensor::<2>::from_floats([[0.3, 0.9, 0.1]], &Device::default());
+    /// let order = ScanOrder::from_tensor(importance.argsort(1))?;
+    /// assert_eq!(order.dims(), [1, 3]);
+    /// # Ok::<(), mamba_core::OrderError>(())
+    /// ```
     pub fn from_tensor(table: Tensor<2, Int>) -> Result<Self, OrderError> {
         let [rows, length] = table.dims();
         let device = table.device();

@@ -19,6 +19,19 @@ pub enum Combine {
 }
 
 /// Configuration of a [`BiMamba`]; the defaults are those of the published models.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_blocks::MambaConfig;
+/// use mamba_dna::{BiMambaConfig, Combine};
+///
+/// let device = Device::default();
+/// let config = BiMambaConfig::new(MambaConfig::new(16));
+/// let mixer = config.init(&device);
+/// assert_eq!(mixer.forward(Tensor::ones([2, 10, 16], &device)).dims(), [2, 10, 16]);
+/// let other = config.with_combine(Combine::Multiply).with_weight_tie(false).try_init(&device)?;
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct BiMambaConfig {
     /// The mixer of one direction.

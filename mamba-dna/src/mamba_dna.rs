@@ -9,6 +9,24 @@ use std::path::Path;
 
 /// A [`MambaLm`] over the [tokens](crate::tokens) of DNA: each nucleotide from those before it. Its memory of a sequence
 /// has a fixed size, whatever the length.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mamba_dna::{MambaDna, tokens};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let device = Device::default();
+/// let model = MambaDna::try_init(&MambaDna::config(16, 2), &device)?;
+/// let dna = tokens::to_tensor(&[tokens::encode("GATTACA").unwrap()], &device);
+/// assert_eq!(model.forward(dna).dims(), [1, 7, 16]);
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// model.save_pretrained(folder)?;
+/// let model = MambaDna::from_pretrained(folder, &device)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Module, Debug)]
 pub struct MambaDna {
     /// The language model.

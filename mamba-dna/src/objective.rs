@@ -18,6 +18,15 @@ pub struct Example {
 
 /// Masked language modelling (Devlin et al. 2019), as Caduceus is trained: some tokens count, of which most are masked,
 /// some replaced by any token of the vocabulary, and the rest left.
+///
+/// ```
+/// use mamba_dna::{objective::Masking, tokens};
+/// use rand::{SeedableRng, rngs::StdRng};
+///
+/// let dna = tokens::encode("GATTACA").unwrap();
+/// let example = Masking::new().with_share(0.5).example(&dna, &mut StdRng::seed_from_u64(1));
+/// println!("reads {}, says {}", tokens::decode(&example.inputs), tokens::decode(&example.targets));
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct Masking {
     /// Share of the tokens that count.
@@ -53,6 +62,13 @@ impl Masking {
 }
 
 /// Each token is to be said by the one before it. N is read as `[PAD]` and counts for nothing.
+///
+/// ```
+/// use mamba_dna::{objective::next_token, tokens};
+///
+/// let example = next_token(&tokens::encode("GATT").unwrap());
+/// assert_eq!((tokens::decode(&example.inputs), tokens::decode(&example.targets)), ("GAT".into(), "ATT".into()));
+/// ```
 pub fn next_token(tokens: &[u8]) -> Example {
     let mut inputs = without_unknown(tokens);
     let targets = inputs.iter().skip(1).copied().collect();
@@ -66,6 +82,17 @@ pub fn next_token(tokens: &[u8]) -> Example {
 ///
 /// # Panics
 /// If shapes do not fit.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_dna::{objective::cross_entropy, tokens};
+///
+/// let device = Device::default();
+/// let targets = tokens::to_tensor(&[tokens::encode("GATTACA").unwrap()], &device);
+/// // Of logits that know nothing of 16 tokens.
+/// let loss = cross_entropy(Tensor::zeros([1, 7, 16], &device), targets, None);
+/// assert!((loss.into_scalar::<f32>() - 16_f32.ln()).abs() < 1e-5);
+/// ```
 pub fn cross_entropy(logits: Tensor<3>, targets: Tensor<2, Int>, weights: Option<Tensor<2>>) -> Tensor<1> {
     let (sum, count) = weighted_sum(logits, targets, weights);
     sum / count.clamp_min(f64::from(f32::MIN_POSITIVE))
@@ -75,6 +102,17 @@ pub fn cross_entropy(logits: Tensor<3>, targets: Tensor<2, Int>, weights: Option
 ///
 /// # Panics
 /// If shapes do not fit.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_dna::{objective::weighted_sum, tokens};
+///
+/// let device = Device::default();
+/// let targets = tokens::to_tensor(&[tokens::encode("GATTACA").unwrap()], &device);
+/// // Repeats count half.
+/// let (_sum, weight) = weighted_sum(Tensor::zeros([1, 7, 16], &device), targets, Some(Tensor::full([1, 7], 0.5, &device)));
+/// assert_eq!(weight.into_scalar::<f32>(), 3.5);
+/// ```
 pub fn weighted_sum(logits: Tensor<3>, targets: Tensor<2, Int>, weights: Option<Tensor<2>>) -> (Tensor<1>, Tensor<1>) {
     let counts = targets.clone().not_equal_elem(i64::from(PAD)).float().cast(DType::F32);
     let weights = match weights {
@@ -88,6 +126,13 @@ pub fn weighted_sum(logits: Tensor<3>, targets: Tensor<2, Int>, weights: Option<
 
 /// Weights of classes in inverse proportion to how often they occur among `labels`, with a mean of one over the labels:
 /// for [`CrossEntropyLossConfig`](burn::nn::loss::CrossEntropyLossConfig). A class that does not occur gets one.
+///
+/// ```
+/// use mamba_dna::objective::class_weights;
+///
+/// // Three of the first class, one of the second.
+/// assert_eq!(class_weights(&[0, 0, 1, 0], 2), [4.0 / 6.0, 2.0]);
+/// ```
 pub fn class_weights(labels: &[usize], classes: usize) -> Vec<f32> {
     let mut counts = vec![0; classes];
     labels.iter().for_each(|&label| counts[label] += 1);

@@ -50,6 +50,12 @@ const NAMES: [&str; VOCABULARY] =
     ["[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]", "A", "C", "G", "T", "N"];
 
 /// The token of a letter; none if it is no nucleotide.
+///
+/// ```
+/// use mamba_dna::tokens::{T, token};
+///
+/// assert_eq!((token(b'u'), token(b'-')), (Some(T), None));
+/// ```
 pub fn token(letter: u8) -> Option<u8> {
     Some(match letter.to_ascii_uppercase() {
         b'A' => A,
@@ -71,11 +77,24 @@ pub fn encode(sequence: impl AsRef<[u8]>) -> Result<Vec<u8>, usize> {
 }
 
 /// The letters of tokens, and the names of those that are none.
+///
+/// ```
+/// use mamba_dna::tokens::{MASK, decode, encode};
+///
+/// assert_eq!(decode(&encode("gattaca").unwrap()), "GATTACA");
+/// assert_eq!(decode(&[MASK]), "[MASK]");
+/// ```
 pub fn decode(tokens: &[u8]) -> String {
     tokens.iter().map(|&token| NAMES.get(usize::from(token)).copied().unwrap_or("[UNK]")).collect()
 }
 
 /// The token of the nucleotide on the other strand.
+///
+/// ```
+/// use mamba_dna::tokens::{A, N, T, complement};
+///
+/// assert_eq!([complement(A), complement(T), complement(N)], [T, A, N]);
+/// ```
 pub const fn complement(token: u8) -> u8 {
     match token {
         A..=T => A + T - token,
@@ -89,11 +108,23 @@ pub fn reverse_complement(tokens: &[u8]) -> Vec<u8> {
 }
 
 /// With `[PAD]` in place of N, as Caduceus has read sequences in training.
+///
+/// ```
+/// use mamba_dna::tokens::{A, N, PAD, without_unknown};
+///
+/// assert_eq!(without_unknown(&[A, N]), [A, PAD]);
+/// ```
 pub fn without_unknown(tokens: &[u8]) -> Vec<u8> {
     tokens.iter().map(|&token| if token == N { PAD } else { token }).collect()
 }
 
 /// The complement of every token of a vocabulary with padding.
+///
+/// ```
+/// use mamba_dna::tokens::{A, T, complement_map};
+///
+/// assert_eq!(complement_map(16)[usize::from(A)], usize::from(T));
+/// ```
 pub fn complement_map(vocabulary: usize) -> Vec<usize> {
     (0..vocabulary).map(|id| u8::try_from(id).map_or(id, |id| complement(id).into())).collect()
 }

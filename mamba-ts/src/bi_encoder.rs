@@ -10,6 +10,16 @@ use mamba_blocks::parts::project;
 use mamba_blocks::{ConfigError, Mamba, MambaConfig};
 
 /// Configuration of a [`BiEncoder`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::BiEncoderConfig;
+///
+/// let device = Device::default();
+/// let encoder = BiEncoderConfig::new(3).with_d_model(16).try_init(&device)?;
+/// assert_eq!(encoder.forward(Tensor::ones([2, 10, 3], &device)).dims(), [2, 10, 16]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct BiEncoderConfig {
     /// Values of a row.

@@ -9,6 +9,16 @@ use mamba_blocks::ConfigError;
 use mamba_blocks::parts::project;
 
 /// Configuration of a [`SequenceClassifier`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::{BiEncoderConfig, SequenceClassifierConfig};
+///
+/// let device = Device::default();
+/// let classifier = SequenceClassifierConfig::new(BiEncoderConfig::new(3).with_d_model(16), 5).try_init(&device)?;
+/// assert_eq!(classifier.forward(Tensor::ones([2, 10, 3], &device), None).dims(), [2, 5]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct SequenceClassifierConfig {
     /// What reads the sequence.

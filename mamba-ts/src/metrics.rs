@@ -48,6 +48,16 @@ impl Sums {
 }
 
 /// Collects forecasts and what came.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::metrics::Evaluation;
+///
+/// let device = Device::default();
+/// let mut evaluation = Evaluation::new(12, &[]);
+/// evaluation.add(Tensor::ones([2, 12, 3, 1], &device), Tensor::zeros([2, 12, 3], &device), None);
+/// assert_eq!((evaluation.count(), evaluation.scores_of(0..12).mse), (72, 1.0));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     steps: Vec<Sums>,
@@ -154,6 +164,14 @@ impl Evaluation {
 
 /// The mean absolute difference of every variate to its value a season before, in the given rows: the scale of MASE. 1
 /// where it is zero or unknown.
+///
+/// ```
+/// use mamba_ts::{data::Series, metrics::naive_errors};
+///
+/// let series = Series::new(vec!["a".into()], vec![1.0, 2.0, 4.0, 7.0], None);
+/// // From one row to the next: 1, 2 and 3.
+/// assert_eq!(naive_errors(&series, 0..4, 1), [2.0]);
+/// ```
 pub fn naive_errors(series: &Series, rows: Range<usize>, season: usize) -> Vec<f64> {
     let errors = |column: usize| {
         let difference = |row: usize| f64::from((series.row(row)[column] - series.row(row - season)[column]).abs());

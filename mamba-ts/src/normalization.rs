@@ -15,6 +15,16 @@ pub struct Instance {
 
 impl Instance {
     /// Those of `values`, `[batch, length, variates]`, and the values normalised with them.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Distribution, Tensor};
+    /// use mamba_ts::Instance;
+    ///
+    /// let values = Tensor::<3>::random([2, 10, 3], Distribution::Uniform(5.0, 9.0), &Device::default());
+    /// let (normalized, instance) = Instance::normalize(values.clone(), 1e-5);
+    /// let back = instance.denormalize(normalized.unsqueeze_dim(3)).squeeze_dim::<3>(3);
+    /// assert!((back - values).abs().max().into_scalar::<f32>() < 1e-4);
+    /// ```
     pub fn normalize(values: Tensor<3>, epsilon: f64) -> (Tensor<3>, Self) {
         let mean = values.clone().mean_dim(1).detach();
         let centred = values - mean.clone();
@@ -29,6 +39,18 @@ impl Instance {
 }
 
 /// Configuration of a [`RevIn`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::RevInConfig;
+///
+/// let device = Device::default();
+/// let norm = RevInConfig::new(3).init(&device);
+/// let (normalized, instance) = norm.normalize(Tensor::ones([2, 10, 3], &device));
+/// // What a network makes of it, in the units of the series again.
+/// let outputs = normalized.narrow(1, 0, 4).unsqueeze_dim(3);
+/// assert_eq!(norm.denormalize(outputs, instance).dims(), [2, 4, 3, 1]);
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct RevInConfig {
     /// Number of variates.

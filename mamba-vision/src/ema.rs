@@ -6,6 +6,21 @@ use burn::tensor::Tensor;
 /// An exponential moving average of weights, which often does better than the last ones (Polyak & Juditsky 1992).
 ///
 /// The first averages are of few steps: with `t` updates so far, the decay is at most `(1 + t) / (10 + t)`.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mamba_vision::{Ema, VimConfig};
+///
+/// let model = VimConfig::new(16).with_depth(1).with_image_size([32, 32]).init(&Device::default().autodiff());
+/// let mut ema = Ema::new(&model, 0.9999);
+/// // After every step of the optimizer:
+/// ema.update(&model);
+/// let evaluated = ema.model().clone();
+///
+/// // A training that goes on: with the average of a checkpoint, and after how many steps it was.
+/// let mut ema = Ema::from_average(evaluated, 0.9999, 1);
+/// ema.update(&model);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Ema<M> {
     average: M,

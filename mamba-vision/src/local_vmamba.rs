@@ -16,6 +16,23 @@ pub type LocalVMamba = VMamba;
 ///
 /// Without [`directions`](Self::directions), every block has all of [`LOCAL_CHOICES`](crate::LOCAL_CHOICES) and trains
 /// weights for them: the search. [`VMamba::strongest_directions`] tells what it found.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_vision::{LocalVMambaConfig, Order};
+///
+/// let device = Device::default();
+/// let directions = vec![Order::row(), Order::column(), Order::window(2), Order::window(2).from_the_end()];
+/// let config = LocalVMambaConfig::new(8, vec![1, 1]).with_directions(Some(vec![directions; 2])).with_num_classes(10);
+/// let model = config.init(&device);
+/// assert_eq!(model.forward(Tensor::ones([1, 3, 32, 48], &device)).dims(), [1, 10]);
+///
+/// // The published sizes, and the narrow models in which their directions were searched for.
+/// assert_eq!(LocalVMambaConfig::tiny().depths, LocalVMambaConfig::tiny_search().depths);
+/// assert_eq!(LocalVMambaConfig::small().depths, LocalVMambaConfig::small_search().depths);
+/// // Settings of a user: an error names the first at fault.
+/// assert!(config.with_num_classes(0).try_init(&device).unwrap_err().to_string().contains("num_classes"));
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct LocalVMambaConfig {
     /// Width of the first stage; every stage has twice that of the one before.
@@ -105,6 +122,16 @@ impl LocalVMambaConfig {
     ///
     /// # Panics
     /// As [`init`](Self::init).
+    ///
+    /// ```no_run
+    /// use burn::tensor::Device;
+    /// use mamba_vision::LocalVMambaConfig;
+    ///
+    /// # fn main() -> Result<(), mamba_vision::WeightsError> {
+    /// let model = LocalVMambaConfig::tiny().load("local_vssm_tiny.ckpt", &Device::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<LocalVMamba, WeightsError> {
         load(self.init(device), path.as_ref(), &LAYOUT)
     }

@@ -49,6 +49,16 @@ impl MambaLm {
     ///
     /// # Errors
     /// [`HubError`] if it cannot be fetched, or as [`from_pretrained`](Self::from_pretrained).
+    ///
+    /// ```no_run
+    /// use burn::tensor::Device;
+    /// use mamba_blocks::MambaLm;
+    ///
+    /// # fn main() -> Result<(), mamba_blocks::HubError> {
+    /// let model = MambaLm::from_hub("state-spaces/mamba-130m-hf", &Device::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_hub(name: &str, device: &Device) -> Result<Self, HubError> {
         Self::from_hub_with(name, LoadOptions::new(), device)
     }
@@ -57,12 +67,30 @@ impl MambaLm {
     ///
     /// # Errors
     /// As [`from_hub`](Self::from_hub), and [`CheckpointError::DType`].
+    ///
+    /// ```no_run
+    /// use burn::tensor::{DType, Device};
+    /// use mamba_blocks::{LoadOptions, MambaLm};
+    ///
+    /// # fn main() -> Result<(), mamba_blocks::HubError> {
+    /// let options = LoadOptions::new().with_dtype(DType::BF16);
+    /// let model = MambaLm::from_hub_with("state-spaces/mamba-130m-hf", options, &Device::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_hub_with(name: &str, options: LoadOptions, device: &Device) -> Result<Self, HubError> {
         Ok(Self::from_pretrained_with(fetch_from_hub(name)?, options, device)?)
     }
 }
 
 /// Whether `name` could be a repository of the hub: `owner/name`.
+///
+/// ```
+/// use mamba_blocks::is_hub_name;
+///
+/// assert!(is_hub_name("state-spaces/mamba-130m-hf"));
+/// assert!(!is_hub_name("./models/mamba-130m-hf"));
+/// ```
 pub fn is_hub_name(name: &str) -> bool {
     let part = |part: &str| {
         let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
@@ -76,6 +104,14 @@ pub fn is_hub_name(name: &str) -> bool {
 ///
 /// # Errors
 /// [`HubError`].
+///
+/// ```no_run
+/// # fn main() -> Result<(), mamba_blocks::HubError> {
+/// let folder = mamba_blocks::fetch_from_hub("state-spaces/mamba-130m-hf")?;
+/// println!("config.json, the weights and the tokenizer are in {}", folder.display());
+/// # Ok(())
+/// # }
+/// ```
 pub fn fetch_from_hub(name: &str) -> Result<PathBuf, HubError> {
     if !is_hub_name(name) {
         return Err(HubError::Name { name: name.to_string() });

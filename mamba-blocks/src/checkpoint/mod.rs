@@ -34,6 +34,24 @@ use std::sync::Arc;
 use weights::Weights;
 
 /// How [`MambaLm::from_pretrained_with`] loads.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use mamba_blocks::{LoadOptions, MambaLm, MambaLmConfig};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let device = Device::default();
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// # MambaLmConfig::new(32, 16, 1).init(&device).save_pretrained(folder)?;
+/// let config = MambaLmConfig::from_pretrained(folder)?;
+/// println!("{} parameters", config.num_params());
+/// let options = LoadOptions::new().with_dtype(DType::BF16).with_progress(|read, of| println!("{read} of {of} bytes"));
+/// let model = MambaLm::from_pretrained_with(folder, options, &device)?;
+/// assert_eq!(model.embedding.weight.dtype(), DType::BF16);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct LoadOptions {
     dtype: DType,
@@ -102,6 +120,23 @@ impl MambaLm {
     ///
     /// # Errors
     /// [`CheckpointError`], which names the file, and every tensor that is missing, left over or of another shape.
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use mamba_blocks::{MambaLm, MambaLmConfig};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = Device::default();
+    /// # let folder = tempfile::tempdir()?;
+    /// # let folder = folder.path();
+    /// MambaLmConfig::new(32, 16, 1).init(&device).save_pretrained(folder)?;
+    /// let model = MambaLm::from_pretrained(folder, &device)?;
+    ///
+    /// let error = MambaLm::from_pretrained("not-there", &device).unwrap_err();
+    /// assert!(error.to_string().contains("not-there"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_pretrained(path: impl AsRef<Path>, device: &Device) -> Result<Self, CheckpointError> {
         Self::from_pretrained_with(path, LoadOptions::new(), device)
     }
@@ -165,6 +200,23 @@ impl MambaLm {
     ///
     /// # Errors
     /// [`CheckpointError`] if the files are damaged, or the adapters those of another model.
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use mamba_blocks::{LoraConfig, MambaLmConfig};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = Device::default();
+    /// let model = MambaLmConfig::new(32, 16, 1).init(&device);
+    /// # let folder = tempfile::tempdir()?;
+    /// # let folder = folder.path();
+    /// let adapted = LoraConfig::new().with_rank(1).attach(model.clone())?;
+    /// adapted.save_lora(folder)?;
+    /// // On another day, beside the same weights.
+    /// let adapted = model.load_lora(folder)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn load_lora(self, path: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         adapter::load(self, path.as_ref())
     }

@@ -10,6 +10,19 @@ use burn::nn::{EmbeddingConfig, LinearConfig, RmsNormConfig};
 use burn::tensor::Device;
 
 /// Configuration of a [`MambaLm`]; the defaults are those of the original implementation.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use mamba_blocks::MambaLmConfig;
+///
+/// let device = Device::default();
+/// // 50 tokens, rows of the embedding padded to a multiple of 8; 16 channels, 2 blocks.
+/// let config = MambaLmConfig::new(50, 16, 2);
+/// let model = config.try_init(&device)?;
+/// let logits = model.forward(Tensor::<2, Int>::ones([2, 10], &device));
+/// assert_eq!(logits.dims(), [2, 10, 56]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct MambaLmConfig {
     /// Number of different tokens.

@@ -47,6 +47,20 @@ pub struct MambaLm {
 }
 
 /// The optional arguments of [`MambaLm::forward_with`].
+///
+/// ```
+/// use burn::tensor::{Bool, Device, Int, Tensor};
+/// use mamba_blocks::{LmOptions, MambaLmConfig};
+///
+/// let device = Device::default();
+/// let model = MambaLmConfig::new(32, 16, 1).init(&device);
+/// let tokens = Tensor::<2, Int>::from_ints([[1, 2, 3, 4]], &device);
+/// // The second document starts at the third token.
+/// let starts = Tensor::<2, Bool>::from_data([[true, false, true, false]], &device);
+/// let options = LmOptions::new().with_state(model.init_state(1, &device)).with_reset(starts);
+/// let (logits, _state) = model.forward_with(tokens, options);
+/// assert_eq!(logits.dims(), [1, 4, 32]);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct LmOptions {
     state: Option<LmState>,

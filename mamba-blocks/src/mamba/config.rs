@@ -18,6 +18,20 @@ pub enum DtInit {
 }
 
 /// Configuration of a [`Mamba`] mixer; the defaults are those of the original implementation.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_blocks::MambaConfig;
+///
+/// let device = Device::default();
+/// let config = MambaConfig::new(16).with_d_state(8).with_d_conv(3);
+/// let mamba = config.init(&device);
+/// assert_eq!(mamba.forward(Tensor::ones([2, 10, 16], &device)).dims(), [2, 10, 16]);
+///
+/// // Settings from a file or a user: an error names the first at fault.
+/// let error = config.with_dt_rank(Some(0)).try_init(&device).unwrap_err();
+/// assert_eq!(error.to_string(), "`dt_rank` is 0, expected at least 1");
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct MambaConfig {
     /// Width of the input and the output.

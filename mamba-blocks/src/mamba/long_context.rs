@@ -27,6 +27,17 @@ use burn::tensor::{Int, Tensor};
 
 /// Mitigations of state collapse; the defaults change nothing. See
 /// [`MambaLm::with_long_context`](crate::MambaLm::with_long_context).
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use mamba_blocks::{LongContextConfig, MambaLmConfig};
+///
+/// let device = Device::default();
+/// let model = MambaLmConfig::new(32, 16, 1).init(&device);
+/// let model = model.with_long_context(&LongContextConfig::new().with_window(Some(4)))?;
+/// assert_eq!(model.forward(Tensor::<2, Int>::ones([1, 10], &device)).dims()[..2], [1, 10]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct LongContextConfig {
     /// `a` is multiplied by this: the state decays faster with more than 1.
@@ -66,6 +77,18 @@ impl LongContextConfig {
 /// end, with the slowest of the channel's `a`. The channel is global if that is more than `global_decay`, in the mean of
 /// the samples. Its threshold is such that the tokens above it have `L / length` of the sum of all `delta'`: then the
 /// state has decayed after `length` tokens about as much as in training after `L`.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use mamba_blocks::{MambaLmConfig, TokenFilterConfig};
+///
+/// let device = Device::default();
+/// let model = MambaLmConfig::new(32, 16, 1).init(&device);
+/// // Texts as long as those of the training, for a model that is to read texts eight times as long.
+/// let samples = Tensor::<2, Int>::ones([2, 10], &device);
+/// let model = model.with_token_filter(&TokenFilterConfig::new(80), samples)?;
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct TokenFilterConfig {
     /// Tokens over which the model is to remember; not more than the samples have filters nothing.

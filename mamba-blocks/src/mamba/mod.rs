@@ -67,6 +67,23 @@ impl MambaState {
 }
 
 /// The optional arguments of [`Mamba::forward_with`]; they reach the convolution and the scan alike.
+///
+/// ```
+/// use burn::tensor::{Bool, Device, Tensor};
+/// use mamba_blocks::{Direction, MambaConfig, MambaOptions};
+///
+/// let device = Device::default();
+/// let mamba = MambaConfig::new(8).init(&device);
+/// let x = Tensor::<3>::ones([1, 4, 8], &device);
+/// // Two sequences of two tokens in a row, each read from its end. The state after the last token read is returned, too.
+/// let starts = Tensor::<2, Bool>::from_data([[false, true, false, true]], &device);
+/// let options = MambaOptions::new().with_direction(Direction::Reverse).with_reset(starts);
+/// let (y, state) = mamba.forward_with(x.clone(), options);
+/// assert_eq!(y.dims(), [1, 4, 8]);
+/// // From there, or from zeros, `[batch, d_inner, d_state]`, it goes on.
+/// assert_eq!(state.ssm.dims(), mamba.init_state(1, &device).ssm.dims());
+/// let _ = mamba.forward_with(x, MambaOptions::new().with_state(state));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct MambaOptions {
     state: Option<MambaState>,

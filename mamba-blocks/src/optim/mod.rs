@@ -18,6 +18,14 @@ const NO_WEIGHT_DECAY: &str = r"(^|\.)(a_log|d|bias|gamma|beta)$";
 ///
 /// Paths, not the identities of parameters, so that the group also fits a model loaded later, and a module that holds a
 /// Mamba layer among others. Give it to [`ModuleOptimizer::with_group`], or exclude it from a group of your own.
+///
+/// ```
+/// use burn::optim::AdamWConfig;
+/// use mamba_blocks::optim::{adamw_except, no_weight_decay};
+///
+/// // What `adamw` does; a model with more such parameters has a group of its own.
+/// let optimizer = adamw_except(&AdamWConfig::new().with_weight_decay(0.1), no_weight_decay());
+/// ```
 pub fn no_weight_decay() -> ParamGroup {
     ParamGroup::from_regex(NO_WEIGHT_DECAY).expect("the pattern is a valid regular expression")
 }

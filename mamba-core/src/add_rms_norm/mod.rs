@@ -36,6 +36,18 @@ pub struct AddRmsNormOutput {
 ///
 /// # Panics
 /// If shapes do not fit together; the message names the argument.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_core::add_rms_norm;
+///
+/// let device = Device::default();
+/// let (hidden, residual) = (Tensor::<3>::ones([2, 10, 8], &device), Tensor::<3>::ones([2, 10, 8], &device));
+/// let out = add_rms_norm(hidden, Some(residual), Tensor::ones([8], &device), 1e-5);
+/// assert_eq!(out.sum.max().into_scalar::<f32>(), 2.0);
+/// // The root of the mean square is 1.
+/// assert!((out.normed - 1.0).abs().max().into_scalar::<f32>() < 1e-5);
+/// ```
 pub fn add_rms_norm(
     hidden: Tensor<3>,
     residual: Option<Tensor<3>>,

@@ -105,6 +105,20 @@ pub struct CausalConv1dOutput {
 ///
 /// # Panics
 /// If shapes do not fit together, or if a dimension is zero; the message names the argument.
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use mamba_core::{CausalConv1dOptions, causal_conv1d};
+///
+/// let device = Device::default();
+/// let x = Tensor::<3>::random([2, 10, 8], Distribution::Default, &device);
+/// let weight = Tensor::<2>::random([8, 4], Distribution::Default, &device);
+///
+/// let out = causal_conv1d(x.clone(), weight, CausalConv1dOptions::new().with_silu(true));
+/// assert_eq!(out.y.dims(), [2, 10, 8]);
+/// // What the next piece of the sequence starts from: the last three inputs.
+/// assert_eq!(out.final_state.into_data(), x.narrow(1, 7, 3).into_data());
+/// ```
 pub fn causal_conv1d(x: Tensor<3>, weight: Tensor<2>, options: CausalConv1dOptions) -> CausalConv1dOutput {
     check(&x, &weight, &options);
     let (device, dtype) = (x.device(), x.dtype());
@@ -146,6 +160,22 @@ pub fn causal_conv1d(x: Tensor<3>, weight: Tensor<2>, options: CausalConv1dOptio
 /// One step of [`causal_conv1d()`] for decoding: `x` is `[batch, channels]`, `state` as its `final_state`.
 ///
 /// Returns `y` `[batch, channels]` and the next state.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_core::causal_conv1d_step;
+///
+/// let device = Device::default();
+/// // The sum of the last four inputs of three channels.
+/// let weight = Tensor::<2>::ones([3, 4], &device);
+/// let mut state = Tensor::<3>::zeros([1, 3, 3], &device);
+/// for expected in [1.0, 2.0, 3.0, 4.0, 4.0] {
+///     let x = Tensor::<2>::ones([1, 3], &device);
+///     let (y, next) = causal_conv1d_step(x, state, weight.clone(), None, false);
+///     assert_eq!(y.max().into_scalar::<f32>(), expected);
+///     state = next;
+/// }
+/// ```
 pub fn causal_conv1d_step(
     x: Tensor<2>,
     state: Tensor<3>,

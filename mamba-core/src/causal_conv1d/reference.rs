@@ -7,6 +7,19 @@ use crate::selective_scan::reference::{Visit, sigmoid};
 use burn::tensor::{DType, Tensor};
 
 /// [`causal_conv1d`](super::causal_conv1d()) as a sum over shifted inputs; same arguments, result and gradients.
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use mamba_core::{CausalConv1dOptions, causal_conv1d, causal_conv1d::reference};
+///
+/// let device = Device::default();
+/// let x = Tensor::<3>::random([2, 10, 8], Distribution::Default, &device);
+/// let weight = Tensor::<2>::random([8, 4], Distribution::Default, &device);
+///
+/// let kernel = causal_conv1d(x.clone(), weight.clone(), CausalConv1dOptions::new());
+/// let oracle = reference::causal_conv1d(x, weight, CausalConv1dOptions::new());
+/// assert!((kernel.y - oracle.y).abs().max().into_scalar::<f32>() < 1e-5);
+/// ```
 pub fn causal_conv1d(x: Tensor<3>, weight: Tensor<2>, options: CausalConv1dOptions) -> CausalConv1dOutput {
     let dtype = x.dtype();
     let compute = if dtype == DType::F64 { DType::F64 } else { DType::F32 };

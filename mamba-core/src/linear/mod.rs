@@ -32,6 +32,17 @@ use burn::tensor::{Device, Tensor};
 /// # Panics
 /// If shapes do not fit together; the message names the argument. Where cuBLASLt refuses a product, reading its result
 /// fails with an error of CubeCL that names the product.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_core::{linear, linear::by_cublas};
+///
+/// let device = Device::default();
+/// let x = Tensor::<3>::ones([2, 10, 4], &device);
+/// let y = linear(x, Tensor::ones([4, 6], &device), Some(Tensor::ones([6], &device)));
+/// assert_eq!((y.dims(), y.max().into_scalar::<f32>()), ([2, 10, 6], 5.0));
+/// println!("through cuBLASLt: {}", by_cublas(&device));
+/// ```
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
     check(&x, &weight, bias.as_ref());
     #[cfg(feature = "cublas")]
@@ -58,6 +69,16 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
 ///
 /// # Panics
 /// If shapes do not fit together; the message names the argument.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_core::linear_transposed;
+///
+/// let device = Device::default();
+/// let embedding = Tensor::<2>::ones([50, 8], &device);
+/// // The logits of one token.
+/// assert_eq!(linear_transposed(Tensor::<3>::ones([1, 1, 8], &device), embedding).dims(), [1, 1, 50]);
+/// ```
 pub fn linear_transposed<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Tensor<D> {
     check(&x, &weight.clone().transpose(), None);
     #[cfg(any(feature = "flex", feature = "ndarray"))]

@@ -9,6 +9,21 @@ use burn::tensor::{Bool, DType, Int, Tensor};
 /// [`selective_scan`](super::selective_scan()) token by token; same arguments, result and gradients.
 ///
 /// It keeps every state for the backward pass: memory grows with `length * d_inner * d_state`.
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use mamba_core::{SelectiveScanOptions, selective_scan, selective_scan::reference};
+///
+/// let device = Device::default();
+/// let x = |d: usize| Tensor::<3>::random([2, 10, d], Distribution::Default, &device);
+/// let (u, delta, b, c) = (x(8), x(8), x(4).unsqueeze_dim::<4>(2), x(4).unsqueeze_dim::<4>(2));
+/// let a = Tensor::<2>::ones([8, 4], &device).neg();
+///
+/// let options = SelectiveScanOptions::new();
+/// let kernel = selective_scan(u.clone(), delta.clone(), a.clone(), b.clone(), c.clone(), options.clone());
+/// let oracle = reference::selective_scan(u, delta, a, b, c, options);
+/// assert!((kernel.y - oracle.y).abs().max().into_scalar::<f32>() < 1e-4);
+/// ```
 pub fn selective_scan(
     u: Tensor<3>,
     delta: Tensor<3>,

@@ -55,6 +55,26 @@ impl SelectiveStateUpdateOptions {
 ///
 /// # Panics
 /// As [`selective_scan()`].
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use mamba_core::{SelectiveStateUpdateOptions, selective_state_update};
+///
+/// let device = Device::default();
+/// let [batch, d_inner, d_state] = [2, 8, 4];
+/// let random = |width| Tensor::<2>::random([batch, width], Distribution::Default, &device);
+/// let a = Tensor::<2>::ones([d_inner, d_state], &device).neg();
+///
+/// let mut state = Tensor::<3>::zeros([batch, d_inner, d_state], &device);
+/// for _token in 0..3 {
+///     let (u, delta) = (random(d_inner), random(d_inner));
+///     let (b, c) = (random(d_state).unsqueeze_dim(1), random(d_state).unsqueeze_dim(1));
+///     let options = SelectiveStateUpdateOptions::new().with_z(random(d_inner)).with_delta_softplus(true);
+///     let (y, next) = selective_state_update(state, u, delta, a.clone(), b, c, options);
+///     assert_eq!((y.dims(), next.dims()), ([batch, d_inner], [batch, d_inner, d_state]));
+///     state = next;
+/// }
+/// ```
 pub fn selective_state_update(
     state: Tensor<3>,
     u: Tensor<2>,

@@ -13,6 +13,22 @@ use burn::tensor::Device;
 use mamba_blocks::{ConfigError, MambaConfig};
 
 /// Configuration of a [`Caduceus`]; the defaults are those of the published models, for the names see there.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_dna::{CaduceusConfig, tokens};
+///
+/// let device = Device::default();
+/// let config = CaduceusConfig::new(16, 2);
+/// let dna = tokens::to_tensor(&[tokens::encode("GATTACA").unwrap()], &device);
+/// // Without a head: features of both strands, one after the other.
+/// let (ps, ph) = (config.init(&device), config.clone().with_rcps(false).try_init(&device)?);
+/// assert_eq!((ps.forward(dna.clone()).dims(), ph.forward(dna.clone()).dims()), ([1, 7, 32], [1, 7, 16]));
+/// // With a new head for two classes, and one for three values of each nucleotide.
+/// assert_eq!(config.classifier(ps.clone(), 2).forward(dna.clone()).dims(), [1, 2]);
+/// assert_eq!(config.tracks(ps, 3).forward(dna).dims(), [1, 7, 3]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct CaduceusConfig {
     /// Channels of one strand.

@@ -21,6 +21,25 @@ impl CaduceusConfig {
     ///
     /// # Errors
     /// [`CheckpointError`] if it cannot be read or is of another model.
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use mamba_dna::{CaduceusClassifier, CaduceusConfig, CaduceusMaskedLm};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = Device::default();
+    /// # let folder = tempfile::tempdir()?;
+    /// # let (lm, classifier) = (folder.path().join("lm"), folder.path().join("classifier"));
+    /// let config = CaduceusConfig::new(16, 2);
+    /// config.try_init_masked_lm(&device)?.save_pretrained(&config, &lm)?;
+    /// assert_eq!(CaduceusConfig::from_pretrained(&lm)?, config);
+    /// let model = CaduceusMaskedLm::from_pretrained(&lm, &device)?;
+    ///
+    /// config.classifier(model.caduceus, 2).save_pretrained(&config, &classifier)?;
+    /// let model = CaduceusClassifier::from_pretrained(&classifier, &device)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_pretrained(path: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let folder = path.as_ref();
         parse(&folder.join("config.json"), read_config(folder)?)

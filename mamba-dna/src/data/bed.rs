@@ -23,6 +23,19 @@ pub struct Interval {
 ///
 /// # Errors
 /// [`DataError::Line`] for a line that is no interval; also if the file cannot be read.
+///
+/// ```
+/// use mamba_dna::data::read_bed;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("genes.bed");
+/// std::fs::write(&file, "chr1\t10\t20\tgene\t0\t-\n")?;
+/// let intervals = read_bed(&file)?;
+/// assert_eq!((intervals[0].start..intervals[0].end, intervals[0].is_reverse), (10..20, true));
+/// # Ok(())
+/// # }
+/// ```
 pub fn read_bed(path: impl AsRef<Path>) -> Result<Vec<Interval>, DataError> {
     let path = path.as_ref();
     let mut intervals = Vec::new();

@@ -15,6 +15,19 @@ enum Format {
 }
 
 /// Writes a matrix `[rows, width]` of f32. The file is there in full, after [`finish`](Self::finish), or not at all.
+///
+/// ```
+/// use mamba_dna::data::EmbeddingsWriter;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("embeddings.npy");
+/// let mut writer = EmbeddingsWriter::create(&file, 3)?;
+/// writer.write(&[1.0, 2.0, 3.0])?;
+/// assert_eq!(writer.finish()?, 1);
+/// # Ok(())
+/// # }
+/// ```
 pub struct EmbeddingsWriter {
     path: PathBuf,
     format: Format,

@@ -122,12 +122,30 @@ pub enum DataError {
 
 impl DataError {
     /// An input that cannot be read.
+    ///
+    /// ```
+    /// use mamba_dna::data::DataError;
+    /// use std::{fs, path::Path};
+    ///
+    /// let path = Path::new("not-there.fa");
+    /// let error = fs::read(path).map_err(DataError::read(path)).unwrap_err();
+    /// assert!(error.to_string().contains("not-there.fa"));
+    /// ```
     pub fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         |source| Self::Read { path, source }
     }
 
     /// An output that cannot be written.
+    ///
+    /// ```
+    /// use mamba_dna::data::DataError;
+    /// use std::{fs, path::Path};
+    ///
+    /// let path = Path::new("not-there/scores.vcf");
+    /// let error = fs::write(path, "").map_err(DataError::write(path)).unwrap_err();
+    /// assert!(error.to_string().contains("not-there"));
+    /// ```
     pub fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         |source| Self::Write { path, source }

@@ -12,6 +12,21 @@ const MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BUFFER: usize = 1 << 16;
 
 /// An open file, unpacked on the way. Whether it is packed is seen from its first bytes.
+///
+/// ```
+/// use mamba_dna::data::Input;
+/// use std::io::Read;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("a.fa");
+/// std::fs::write(&file, ">a\nACGT\n")?;
+/// let mut text = String::new();
+/// Input::open(&file)?.read_to_string(&mut text)?;
+/// assert_eq!(text, ">a\nACGT\n");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Input {
     path: PathBuf,
     is_packed: bool,

@@ -24,6 +24,15 @@ use crate::tokens::reverse_complement;
 use rand::{Rng, RngExt};
 
 /// Every second sequence, at random, as its other strand: what a model without symmetry is trained on.
+///
+/// ```
+/// use mamba_dna::{data::augment, tokens};
+/// use rand::{SeedableRng, rngs::StdRng};
+///
+/// let dna = tokens::encode("GATTACA").unwrap();
+/// let varied = tokens::decode(&augment(dna, &mut StdRng::seed_from_u64(1)));
+/// assert!(["GATTACA", "TGTAATC"].contains(&varied.as_str()));
+/// ```
 pub fn augment<R: Rng + ?Sized>(tokens: Vec<u8>, rng: &mut R) -> Vec<u8> {
     if rng.random() { reverse_complement(&tokens) } else { tokens }
 }

@@ -10,6 +10,20 @@ use std::path::{Path, PathBuf};
 
 /// A FASTA file with the places of its contigs. It is not held in memory; a packed one is unpacked into a temporary file
 /// without a name.
+///
+/// ```
+/// use mamba_dna::{data::Reference, tokens};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("a.fa");
+/// std::fs::write(&file, ">chr1\nGATT\nACA\n")?;
+/// let mut reference = Reference::open(&file)?;
+/// assert_eq!(reference.length("chr1"), Some(7));
+/// assert_eq!(tokens::decode(&reference.fetch("chr1", 2, 6)?), "TTAC");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Reference {
     path: PathBuf,
     contigs: Vec<Contig>,

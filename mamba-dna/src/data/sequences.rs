@@ -18,6 +18,20 @@ pub struct Record {
 
 /// Reads a FASTA or FASTQ file, which is seen from its first byte: an iterator over the records, one of which is in
 /// memory. Lines may have any lengths and end as those of Windows.
+///
+/// ```
+/// use mamba_dna::{data::SequenceReader, tokens};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("a.fa");
+/// std::fs::write(&file, ">first of two\nGATT\n>second\nACA\n")?;
+/// let mut reader = SequenceReader::open(&file)?;
+/// let record = reader.next_record()?.unwrap();
+/// assert_eq!((record.name.as_str(), tokens::decode(&record.tokens).as_str()), ("first", "GATT"));
+/// # Ok(())
+/// # }
+/// ```
 pub struct SequenceReader {
     path: PathBuf,
     is_packed: bool,

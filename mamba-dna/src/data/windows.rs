@@ -49,6 +49,21 @@ impl WindowsConfig {
 }
 
 /// Goes over a reference window by window: genomes and contigs of any size take the memory of one window.
+///
+/// ```
+/// use mamba_dna::{data::{Reference, Windows, WindowsConfig}, tokens};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("a.fa");
+/// std::fs::write(&file, ">chr1\nGATTACA\n")?;
+/// let mut windows = Windows::new(Reference::open(&file)?, WindowsConfig::new(3).with_stride(2));
+/// while let Some(window) = windows.next_window()? {
+///     println!("{} {}: {}", window.contig, window.start, tokens::decode(&window.tokens));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Windows {
     reference: Reference,
     contigs: Vec<(String, u64)>,

@@ -44,6 +44,20 @@ pub trait AlleleModel {
 ///
 /// # Panics
 /// If `batch` is zero, or an allele is empty.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mamba_dna::{CaduceusConfig, VariantWindow, tokens, variant_scores};
+///
+/// let device = Device::default();
+/// let model = CaduceusConfig::new(16, 2).try_init_masked_lm(&device)?;
+/// let dna = |letters| tokens::encode(letters).unwrap();
+/// // C in place of the first T of GATTACA.
+/// let window = VariantWindow { before: dna("GA"), reference: dna("T"), alternate: dna("C"), after: dna("TACA") };
+/// let scores = variant_scores(&model, &[window], 8, &device);
+/// assert!(scores[0].is_finite());
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 pub fn variant_scores<M: AlleleModel>(model: &M, windows: &[VariantWindow], batch: usize, device: &Device) -> Vec<f64> {
     // Many alleles of one place have one input.
     let mut inputs: BTreeMap<(usize, Vec<u8>), Vec<Sum>> = BTreeMap::new();

@@ -7,6 +7,16 @@ use burn::nn::{Embedding, EmbeddingConfig};
 use burn::tensor::{Device, Int, Tensor};
 
 /// Configuration of an [`RcpsEmbedding`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_dna::{rcps::RcpsEmbeddingConfig, tokens};
+///
+/// let device = Device::default();
+/// let embedding = RcpsEmbeddingConfig::new(16, 8).init(&device);
+/// let dna = tokens::to_tensor(&[tokens::encode("GATTACA").unwrap()], &device);
+/// assert_eq!(embedding.forward(dna).dims(), [1, 7, 16]);
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct RcpsEmbeddingConfig {
     /// Number of tokens, padding included.

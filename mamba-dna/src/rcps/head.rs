@@ -8,6 +8,15 @@ use burn::tensor::{Device, Tensor};
 use mamba_core::linear;
 
 /// Configuration of an [`RcpsLmHead`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_dna::rcps::RcpsLmHeadConfig;
+///
+/// let device = Device::default();
+/// let head = RcpsLmHeadConfig::new(8, 16).init(&device);
+/// assert_eq!(head.forward(Tensor::ones([1, 7, 16], &device)).dims(), [1, 7, 16]);
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct RcpsLmHeadConfig {
     /// Channels of one strand.

@@ -19,6 +19,16 @@ pub enum NormOrder {
 }
 
 /// Configuration of an [`RcpsNorm`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_dna::rcps::RcpsNormConfig;
+///
+/// let device = Device::default();
+/// let norm = RcpsNormConfig::new(8).init(&device);
+/// let out = norm.forward(Tensor::ones([1, 7, 16], &device), None);
+/// assert_eq!((out.normed.dims(), out.sum.dims()), ([1, 7, 16], [1, 7, 16]));
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct RcpsNormConfig {
     /// Channels of one strand.

@@ -6,6 +6,18 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 /// The same mixer on each strand, read in its own direction.
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use mamba_blocks::MambaConfig;
+/// use mamba_dna::rcps::{RcpsWrapper, flip};
+///
+/// let device = Device::default();
+/// let layer = RcpsWrapper::new(MambaConfig::new(8).init(&device));
+/// // Both strands, 8 channels each.
+/// let x = Tensor::<3>::random([1, 7, 16], Distribution::Default, &device);
+/// assert_eq!(layer.forward(flip(x.clone())).into_data(), flip(layer.forward(x)).into_data());
+/// ```
 #[derive(Module, Debug)]
 pub struct RcpsWrapper<M: Module> {
     /// From `[batch, length, d_model]` to the same shape.

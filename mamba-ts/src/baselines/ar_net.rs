@@ -12,6 +12,18 @@ use mamba_blocks::ConfigError;
 use mamba_blocks::parts::project;
 
 /// Configuration of an [`ArNet`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::{Network, ArNetConfig, data::Input};
+///
+/// let device = Device::default();
+/// let network = ArNetConfig::new(24, 12, 4).try_init(&device)?;
+/// // Two look-backs of three variates.
+/// let input = Input { values: Tensor::ones([2, 24, 3], &device), marks: None };
+/// assert_eq!(network.forecast(input).dims(), [2, 12, 3, 1]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct ArNetConfig {
     /// Rows of a look-back.

@@ -13,6 +13,18 @@ use mamba_blocks::ConfigError;
 use mamba_blocks::parts::project;
 
 /// Configuration of a [`DLinear`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::{Network, DLinearConfig, data::Input};
+///
+/// let device = Device::default();
+/// let network = DLinearConfig::new(24, 12).try_init(&device)?;
+/// // Two look-backs of three variates.
+/// let input = Input { values: Tensor::ones([2, 24, 3], &device), marks: None };
+/// assert_eq!(network.forecast(input).dims(), [2, 12, 3, 1]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct DLinearConfig {
     /// Rows of a look-back.

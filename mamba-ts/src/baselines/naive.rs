@@ -9,6 +9,18 @@ use burn::tensor::Tensor;
 use mamba_blocks::ConfigError;
 
 /// Configuration of a [`LastValue`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::{Network, LastValueConfig, data::Input};
+///
+/// let device = Device::default();
+/// let network = LastValueConfig::new(24, 12).try_init()?;
+/// // Two look-backs of three variates.
+/// let input = Input { values: Tensor::ones([2, 24, 3], &device), marks: None };
+/// assert_eq!(network.forecast(input).dims(), [2, 12, 3, 1]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct LastValueConfig {
     /// Rows of a look-back.
@@ -27,6 +39,18 @@ pub struct LastValue {
 }
 
 /// Configuration of a [`SeasonalNaive`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::{Network, SeasonalNaiveConfig, data::Input};
+///
+/// let device = Device::default();
+/// let network = SeasonalNaiveConfig::new(24, 12, 6).try_init()?;
+/// // Two look-backs of three variates.
+/// let input = Input { values: Tensor::ones([2, 24, 3], &device), marks: None };
+/// assert_eq!(network.forecast(input).dims(), [2, 12, 3, 1]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct SeasonalNaiveConfig {
     /// Rows of a look-back.

@@ -106,6 +106,22 @@ impl Series {
     /// # Errors
     /// [`DataError`], which names the row and the column at fault: text among numbers, dates that cannot be read, times
     /// that are not evenly spaced, columns that are not there.
+    ///
+    /// ```
+    /// use mamba_ts::data::{CsvOptions, Series};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let file = folder.path().join("my.csv");
+    /// std::fs::write(&file, "date,load\n2024-01-01,3.5\n2024-01-02,\n2024-01-03,4\n")?;
+    /// let loaded = Series::read_csv(&file, &CsvOptions::default())?;
+    /// assert_eq!((loaded.series.names(), loaded.series.len()), (["load".to_string()].as_slice(), 3));
+    /// for repair in &loaded.repairs {
+    ///     println!("{repair}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read_csv(path: impl AsRef<Path>, options: &CsvOptions) -> Result<Loaded, DataError> {
         let path = path.as_ref();
         let read = |source| DataError::Read { path: path.to_path_buf(), source };

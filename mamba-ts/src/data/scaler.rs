@@ -6,6 +6,17 @@ use std::ops::Range;
 
 /// A mean of 0 and a standard deviation of 1 for every variate, as scikit-learn's `StandardScaler`: the deviation is
 /// that of the population, and 1 where all values are the same.
+///
+/// ```
+/// use mamba_ts::data::{Series, StandardScaler};
+///
+/// let series = Series::new(vec!["a".into()], vec![1.0, 3.0, 100.0], None);
+/// // From the rows to train on alone.
+/// let scaler = StandardScaler::fit(&series, 0..2);
+/// assert_eq!((scaler.mean[0], scaler.deviation[0]), (2.0, 1.0));
+/// assert_eq!(scaler.transform(&series).values(), [-1.0, 1.0, 98.0]);
+/// assert_eq!(StandardScaler::identity(1).transform(&series), series);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StandardScaler {
     /// The mean of every variate.

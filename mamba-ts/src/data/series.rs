@@ -25,6 +25,14 @@ impl Calendar {
 }
 
 /// Several variates over time: a row for each time, a column for each variate.
+///
+/// ```
+/// use mamba_ts::data::Series;
+///
+/// // Two variates, three rows; one value is missing.
+/// let series = Series::new(vec!["a".into(), "b".into()], vec![1.0, 2.0, 3.0, f32::NAN, 5.0, 6.0], None);
+/// assert_eq!((series.len(), series.variates(), series.missing()), (3, 2, 1));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     calendar: Option<Calendar>,

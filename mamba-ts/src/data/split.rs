@@ -34,6 +34,15 @@ const MONTH: usize = 30 * 24;
 
 impl Split {
     /// The split that the literature uses for a data set of this name, such as `ETTm2`.
+    ///
+    /// ```
+    /// use mamba_ts::data::Split;
+    ///
+    /// assert_eq!(Split::of_dataset("ETTm2"), Split::EttMinutely);
+    /// let parts = Split::of_dataset("my own").parts(1000, 96, 24)?;
+    /// assert_eq!((parts.train, parts.test), (0..700, 704..1000));
+    /// # Ok::<(), mamba_ts::data::DataError>(())
+    /// ```
     pub fn of_dataset(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
         match name.as_str() {

@@ -89,6 +89,16 @@ impl fmt::Display for Frequency {
 impl Frequency {
     /// The most frequent step between `times`, which rise, and the shortest of several such; none if there are fewer
     /// than two.
+    ///
+    /// ```
+    /// use jiff::civil::date;
+    /// use mamba_ts::data::Frequency;
+    ///
+    /// // One day is missing.
+    /// let times = [1, 2, 4, 5].map(|day| date(2024, 1, day).at(0, 0, 0, 0));
+    /// assert_eq!(Frequency::infer(&times), Some("1d".parse()?));
+    /// # Ok::<(), mamba_ts::data::FrequencyError>(())
+    /// ```
     pub fn infer(times: &[DateTime]) -> Option<Self> {
         let mut steps: Vec<_> = times.windows(2).map(|pair| millis(pair[1]) - millis(pair[0])).collect();
         steps.sort_unstable();

@@ -31,6 +31,17 @@ pub struct Batch {
 ///
 /// Where a value of a look-back is missing, the last one before it is read, or 0 (the mean of a scaled series) if there
 /// is none: nothing of the future.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mamba_ts::data::{Series, Windows};
+///
+/// let series = Series::new(vec!["a".into()], (0..20).map(|row| row as f32).collect(), None);
+/// let windows = Windows::new(&series, 0..20, 6, 3);
+/// assert_eq!(windows.len(), 12);
+/// let batch = windows.batch(&[0, 11], &Device::default());
+/// assert_eq!((batch.input.values.dims(), batch.target.dims()), ([2, 6, 1], [2, 3, 1]));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Windows {
     values: Arc<Values>,

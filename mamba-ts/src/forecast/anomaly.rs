@@ -8,6 +8,25 @@ use thiserror::Error;
 ///
 /// Usual is the median absolute deviation of these errors on rows to calibrate with, times 1.4826: a score of 3 is one
 /// of three standard deviations if errors are normal (Leys et al. 2013).
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mamba_ts::data::Series;
+/// use mamba_ts::forecast::{AnomalyScorer, Forecaster, NetworkForecaster};
+/// use mamba_ts::{LastValueConfig, training::TrainingConfig};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let waves = (0..120).map(|row| (row as f32 / 4.0).sin()).collect();
+/// # let series = Series::new(vec!["wave".into()], waves, None);
+/// # let device = Device::default().autodiff();
+/// let network = LastValueConfig::new(8, 1).try_init()?;
+/// let mut forecaster = NetworkForecaster::new(network, TrainingConfig::new(), &device);
+/// forecaster.fit(&series.slice(0..80))?;
+/// let mut scorer = AnomalyScorer::calibrate(forecaster, &series.slice(80..120))?;
+/// assert!(scorer.score(&[9.0])?[0] > 3.0);
+/// # Ok(())
+/// # }
+/// ```
 pub struct AnomalyScorer<F> {
     forecaster: F,
     /// Of every variate: the median error, and the deviation.

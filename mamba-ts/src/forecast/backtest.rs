@@ -35,6 +35,26 @@ pub struct Backtest {
 ///
 /// # Errors
 /// [`ForecastError`], of the forecaster or if no origin has a whole horizon behind it.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mamba_ts::data::Series;
+/// use mamba_ts::forecast::{BacktestConfig, Forecaster, NetworkForecaster, backtest};
+/// use mamba_ts::{SeasonalNaiveConfig, training::TrainingConfig};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let waves = (0..120).map(|row| (row as f32 / 4.0).sin()).collect();
+/// # let series = Series::new(vec!["wave".into()], waves, None);
+/// # let device = Device::default().autodiff();
+/// let network = SeasonalNaiveConfig::new(50, 12, 25).try_init()?;
+/// let mut forecaster = NetworkForecaster::new(network, TrainingConfig::new(), &device);
+/// forecaster.fit(&series.slice(0..84))?;
+/// let config = BacktestConfig { horizon: 12, start: 84, stride: 12, refit_every: None, season: 25 };
+/// let found = backtest(&mut forecaster, &series, &config, |_done, _of| {})?;
+/// assert_eq!((found.forecasts.len(), found.evaluation.count()), (3, 36));
+/// # Ok(())
+/// # }
+/// ```
 pub fn backtest(
     forecaster: &mut impl Forecaster,
     series: &Series,

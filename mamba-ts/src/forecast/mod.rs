@@ -89,6 +89,15 @@ pub enum ForecastError {
 ///
 /// # Errors
 /// [`DataError::TooShort`] if either has no window.
+///
+/// ```
+/// use mamba_ts::{data::Series, forecast::lesson};
+///
+/// let series = Series::new(vec!["a".into()], (0..100).map(|row| row as f32).collect(), None);
+/// let (_scaler, train, validation) = lesson(&series, 8, 4)?;
+/// assert_eq!((train.len(), validation.len()), (79, 7));
+/// # Ok::<(), mamba_ts::data::DataError>(())
+/// ```
 pub fn lesson(
     series: &Series,
     look_back: usize,

@@ -31,6 +31,23 @@ impl<N: Network> NetworkForecaster<N> {
     ///
     /// # Errors
     /// [`ForecastError::Data`] if `past` is shorter than a look-back.
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use mamba_ts::data::{Series, StandardScaler};
+    /// use mamba_ts::forecast::{Forecaster, NetworkForecaster};
+    /// use mamba_ts::{DLinearConfig, training::TrainingConfig};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let device = Device::default();
+    /// # let past = Series::new(vec!["a".into()], (0..50).map(|row| row as f32).collect(), None);
+    /// // A network from a file, with the scaler of its training.
+    /// let (network, scaler) = (DLinearConfig::new(24, 12).try_init(&device)?, StandardScaler::fit(&past, 0..50));
+    /// let forecaster = NetworkForecaster::fitted(network, scaler, TrainingConfig::new(), &past, &device)?;
+    /// assert_eq!(forecaster.predict(12)?.horizon(), 12);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn fitted(
         network: N,
         scaler: StandardScaler,

@@ -8,6 +8,33 @@ use crate::training::TrainingConfig;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// A [`MambaForecaster`] that carries its state from row to row.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mamba_ts::data::{Series, StandardScaler};
+/// use mamba_ts::forecast::{Forecaster, StreamingForecaster};
+/// use mamba_ts::{MambaForecasterConfig, training::TrainingConfig};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let waves = (0..120).map(|row| (row as f32 / 4.0).sin()).collect();
+/// # let series = Series::new(vec!["wave".into()], waves, None);
+/// # let device = Device::default().autodiff();
+/// let config = MambaForecasterConfig::new(24, 12).with_patch(6).with_d_model(8).with_n_layer(1);
+/// let mut forecaster = StreamingForecaster::new(config.init(&device), TrainingConfig::new().with_epochs(1), &device);
+/// forecaster.fit(&series)?;
+/// // A new row costs one step, however many there were before.
+/// forecaster.update(&[0.5])?;
+/// assert_eq!(forecaster.predict(12)?.horizon(), 12);
+///
+/// // With a network from a file, and the scaler of its training.
+/// let device = device.inner();
+/// let (network, scaler) = (config.init(&device), StandardScaler::fit(&series, 0..120));
+/// let mut forecaster = StreamingForecaster::fitted(network, scaler, TrainingConfig::new(), &series, &device);
+/// forecaster.observe(&series)?;
+/// assert_eq!(forecaster.predict(12)?.horizon(), 12);
+/// # Ok(())
+/// # }
+/// ```
 pub struct StreamingForecaster {
     untrained: MambaForecaster,
     training: TrainingConfig,

@@ -7,6 +7,21 @@ use burn::tensor::Device;
 use mamba_blocks::{ConfigError, MambaBlockConfig, MambaConfig};
 
 /// Configuration of a [`MambaForecaster`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::{Network, MambaForecasterConfig, data::Input};
+///
+/// let device = Device::default();
+/// let config = MambaForecasterConfig::new(24, 12).with_patch(6).with_d_model(16);
+/// let network = config.init(&device);
+/// // Two look-backs of three variates.
+/// let input = Input { values: Tensor::ones([2, 24, 3], &device), marks: None };
+/// assert_eq!(network.forecast(input).dims(), [2, 12, 3, 1]);
+/// // Settings of a user: an error names the first at fault.
+/// assert!(config.with_d_model(0).try_init(&device).unwrap_err().to_string().contains("d_model"));
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct MambaForecasterConfig {
     /// Rows of the look-backs to train on; a trained model reads any number of rows.

@@ -22,6 +22,12 @@ impl BoundingBox {
     }
 
     /// From `[cx, cy, w, h]`.
+    ///
+    /// ```
+    /// use mamba_ts::motion::BoundingBox;
+    ///
+    /// assert!(BoundingBox::from_array([0.5, 0.5, 0.2, 0.1]).is_valid());
+    /// ```
     pub fn from_array([cx, cy, w, h]: [f32; 4]) -> Self {
         Self { cx, cy, w, h }
     }
@@ -33,6 +39,17 @@ impl BoundingBox {
 }
 
 /// Intersection over union of boxes `[boxes, 4]` with as many others: `[boxes]`. Sides below zero count as zero.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::motion::iou;
+///
+/// let device = Device::default();
+/// let a = Tensor::<2>::from_floats([[0.0, 0.0, 2.0, 2.0]], &device);
+/// // Half of it is the other's.
+/// let b = Tensor::<2>::from_floats([[1.0, 0.0, 2.0, 2.0]], &device);
+/// assert!((iou(a, b).into_scalar::<f32>() - 1.0 / 3.0).abs() < 1e-6);
+/// ```
 pub fn iou(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {
     let part = |boxes: &Tensor<2>, start: usize| boxes.clone().narrow(1, start, 2);
     let (size_a, size_b) = (part(&a, 2).clamp_min(0.0), part(&b, 2).clamp_min(0.0));

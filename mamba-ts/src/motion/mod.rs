@@ -18,6 +18,19 @@ use mamba_blocks::ConfigError;
 use mamba_blocks::parts::project;
 
 /// Configuration of a [`MotionPredictor`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::motion::MotionPredictorConfig;
+///
+/// let device = Device::default();
+/// let config = MotionPredictorConfig::new().with_d_model(16).with_n_layer(1);
+/// let predictor = config.init(&device);
+/// // The last ten boxes of five objects.
+/// assert_eq!(predictor.forward(Tensor::ones([5, 10, 4], &device)).dims(), [5, 4]);
+/// // Settings of a user: an error names the first at fault.
+/// assert!(config.with_history(1).try_init(&device).unwrap_err().to_string().contains("history"));
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct MotionPredictorConfig {
     /// Boxes that a prediction is made from, at least 2.

@@ -17,6 +17,18 @@ pub enum Activation {
 }
 
 /// Configuration of an [`SMamba`]; the defaults are those of the original program.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::{Network, SMambaConfig, data::Input};
+///
+/// let device = Device::default();
+/// let network = SMambaConfig::new(24, 12).with_d_model(16).with_d_ff(16).try_init(&device)?;
+/// // Two look-backs of three variates.
+/// let input = Input { values: Tensor::ones([2, 24, 3], &device), marks: None };
+/// assert_eq!(network.forecast(input).dims(), [2, 12, 3, 1]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct SMambaConfig {
     /// Rows of a look-back.

@@ -16,6 +16,17 @@ impl SMambaConfig {
     ///
     /// # Panics
     /// As [`init`](Self::init).
+    ///
+    /// ```no_run
+    /// use burn::tensor::Device;
+    /// use mamba_ts::SMambaConfig;
+    ///
+    /// # fn main() -> Result<(), mamba_blocks::CheckpointError> {
+    /// let config = SMambaConfig::new(96, 24).with_d_model(256).with_d_ff(256).with_e_layers(2);
+    /// let model = config.load("checkpoint.pth", &Device::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SMamba, CheckpointError> {
         let layout = ModuleLayout { is_buffer: is_unused, ..ModuleLayout::new(published) };
         load_file(path.as_ref(), &layout, self.init(device))

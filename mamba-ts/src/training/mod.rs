@@ -51,6 +51,30 @@ pub enum Control {
 ///
 /// Everything that happens in an epoch follows from its number and the seed, so that a training that goes on from
 /// its parts after any epoch is the same training.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mamba_ts::data::Series;
+/// use mamba_ts::training::{Control, Trainer, TrainingConfig, evaluate};
+/// use mamba_ts::{DLinearConfig, forecast::lesson, metrics::Evaluation};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let waves = (0..120).map(|row| (row as f32 / 4.0).sin()).collect();
+/// # let series = Series::new(vec!["wave".into()], waves, None);
+/// # let device = Device::default().autodiff();
+/// let (_scaler, train, validation) = lesson(&series, 24, 12)?;
+/// let network = DLinearConfig::new(24, 12).try_init(&device)?;
+/// let mut trainer = Trainer::new(network, TrainingConfig::new().with_epochs(2), &device)?;
+/// while !trainer.is_done() {
+///     let record = trainer.epoch(&train, &validation, &mut |_progress| Control::Continue)?;
+///     println!("{record:?}");
+/// }
+/// let mut evaluation = Evaluation::new(12, &[]);
+/// evaluate(&trainer.best, &validation, &mut evaluation, 32, &device.inner(), |_done| {});
+/// println!("MSE {}", evaluation.scores_of(0..12).mse);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Trainer<N> {
     /// The settings.

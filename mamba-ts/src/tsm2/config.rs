@@ -9,6 +9,21 @@ use burn::tensor::Device;
 use mamba_blocks::{ConfigError, Mamba, MambaConfig};
 
 /// Configuration of a [`Tsm2`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_ts::{Network, Tsm2Config, data::Input};
+///
+/// let device = Device::default();
+/// let config = Tsm2Config::new(24, 12, 3);
+/// let network = config.init(&device);
+/// // Two look-backs of three variates.
+/// let input = Input { values: Tensor::ones([2, 24, 3], &device), marks: None };
+/// assert_eq!(network.forecast(input).dims(), [2, 12, 3, 1]);
+/// // Settings of a user: an error names the first at fault.
+/// assert!(config.with_d_state(0).try_init(&device).unwrap_err().to_string().contains("d_state"));
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct Tsm2Config {
     /// Rows of a look-back.

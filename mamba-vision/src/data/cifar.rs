@@ -19,6 +19,19 @@ impl LabelledImages {
     ///
     /// # Errors
     /// [`DataError`], which names the file.
+    ///
+    /// ```
+    /// use mamba_vision::data::LabelledImages;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let file = folder.path().join("data_batch_1.bin");
+    /// # std::fs::write(&file, [[9].as_slice(), &[0; 3072]].concat())?;
+    /// let images = LabelledImages::read_cifar10_binary(&[file])?;
+    /// assert_eq!((images.dims(), images.labels()), ([3, 32, 32], [9].as_slice()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read_cifar10_binary<P: AsRef<Path>>(files: &[P]) -> Result<LabelledImages, DataError> {
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
         for path in files.iter().map(AsRef::as_ref) {
@@ -40,6 +53,20 @@ impl LabelledImages {
     ///
     /// # Errors
     /// [`DataError`], which names the file.
+    ///
+    /// ```
+    /// use mamba_vision::data::LabelledImages;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let (picture, labels) = (folder.path().join("data_batch_1.png"), folder.path().join("labels.json"));
+    /// # image::RgbImage::new(1024, 2).save(&picture)?;
+    /// # std::fs::write(&labels, "[9, 1]")?;
+    /// let images = LabelledImages::read_cifar10_png(&[picture], &labels)?;
+    /// assert_eq!((images.dims(), images.labels()), ([3, 32, 32], [9, 1].as_slice()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read_cifar10_png<P: AsRef<Path>>(
         pictures: &[P],
         labels: impl AsRef<Path>,

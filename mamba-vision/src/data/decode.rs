@@ -6,6 +6,21 @@ use image::{DynamicImage, ImageError, ImageFormat, ImageReader, Limits};
 use std::path::Path;
 
 /// One image as bytes.
+///
+/// ```
+/// use mamba_vision::data::{Picture, is_picture};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("grey.png");
+/// # image::GrayImage::new(20, 10).save(&file)?;
+/// assert!(is_picture(&file));
+/// assert_eq!(Picture::read(&file, 1)?.pixels.len(), 20 * 10);
+/// // As a model sees it.
+/// assert_eq!(Picture::read_at(&file, 3, [8, 8])?.pixels.len(), 3 * 8 * 8);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// Channel by channel, row by row.

@@ -6,6 +6,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The classes and the files of a folder that has a folder of PNG and JPEG files for each class.
+///
+/// ```
+/// use mamba_vision::data::{FolderImages, ImageFolder};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path();
+/// # for class in ["cat", "dog"] {
+/// #     std::fs::create_dir(path.join(class))?;
+/// #     image::GrayImage::new(20, 10).save(path.join(class).join("1.png"))?;
+/// # }
+/// // cat/1.png, dog/1.png
+/// let folder = ImageFolder::open(path)?;
+/// assert_eq!(folder.classes(), ["cat", "dog"]);
+/// let FolderImages { images, skipped } = folder.read(3, [16, 16], || {})?;
+/// assert_eq!((images.len(), images.dims(), skipped.len()), (2, [3, 16, 16], 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
     path: PathBuf,

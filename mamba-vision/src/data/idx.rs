@@ -12,6 +12,24 @@ impl LabelledImages {
     ///
     /// # Errors
     /// [`DataError`], which names the file. No more memory is taken than the headers promise.
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use mamba_vision::data::LabelledImages;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let (images, labels) = (folder.path().join("images"), folder.path().join("labels"));
+    /// # std::fs::write(&images, [[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2].as_slice(), &[0, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8]].concat())?;
+    /// # std::fs::write(&labels, [0, 0, 8, 1, 0, 0, 0, 2, 7, 3])?;
+    /// // Two images of 2 by 2 pixels.
+    /// let images = LabelledImages::read_idx(&images, &labels, 10)?;
+    /// assert_eq!((images.dims(), images.labels()), ([1, 2, 2], [7, 3].as_slice()));
+    /// let (batch, _classes) = images.batch(&[0, 1], &Device::default());
+    /// assert_eq!(batch.dims(), [2, 1, 2, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read_idx(
         images: impl AsRef<Path>,
         labels: impl AsRef<Path>,

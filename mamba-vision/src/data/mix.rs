@@ -7,6 +7,23 @@ use rand::{Rng, RngExt};
 use rand_distr::{Beta, Distribution};
 
 /// How often, and by how much, the images of a batch are mixed; none by default.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use mamba_vision::data::{Mix, cross_entropy, one_hot};
+/// use rand::{SeedableRng, rngs::StdRng};
+///
+/// let device = Device::default();
+/// let images = Tensor::<4>::ones([2, 3, 8, 8], &device);
+/// let shares = one_hot(Tensor::<1, Int>::from_ints([0, 2], &device), 4, 0.1);
+/// let mix = Mix { mixup: 0.8, cutmix: 1.0 };
+/// let (images, shares) = mix.apply(images, shares, &mut StdRng::seed_from_u64(1));
+/// assert_eq!((images.dims(), shares.dims()), ([2, 3, 8, 8], [2, 4]));
+///
+/// // Of logits that know nothing.
+/// let loss = cross_entropy(Tensor::zeros([2, 4], &device), shares);
+/// assert!((loss.into_scalar::<f32>() - 4_f32.ln()).abs() < 1e-5);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Mix {
     /// Mixup (Zhang et al. 2018): images are added up; the weight is drawn from a beta distribution with this number

@@ -13,6 +13,21 @@ use burn::tensor::Device;
 use mamba_blocks::ConfigError;
 
 /// Configuration of an [`EfficientVMamba`]; the defaults are those of the published models.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_vision::EfficientVMambaConfig;
+///
+/// let device = Device::default();
+/// let model = EfficientVMambaConfig::new(8, vec![1, 1, 1]).with_num_classes(10).init(&device);
+/// assert_eq!(model.forward(Tensor::ones([1, 3, 32, 48], &device)).dims(), [1, 10]);
+///
+/// // The published sizes, for other classes than those of ImageNet.
+/// let [tiny, small, base] = [EfficientVMambaConfig::tiny(), EfficientVMambaConfig::small(), EfficientVMambaConfig::base()];
+/// assert_eq!([tiny.d_model, small.d_model, base.d_model], [48, 64, 96]);
+/// // Settings of a user: an error names the first at fault.
+/// assert!(tiny.with_num_classes(0).try_init(&device).unwrap_err().to_string().contains("num_classes"));
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct EfficientVMambaConfig {
     /// Width of the first stage; every stage has twice that of the one before.

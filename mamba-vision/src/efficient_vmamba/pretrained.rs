@@ -17,6 +17,16 @@ impl EfficientVMambaConfig {
     ///
     /// # Panics
     /// As [`init`](Self::init).
+    ///
+    /// ```no_run
+    /// use burn::tensor::Device;
+    /// use mamba_vision::EfficientVMambaConfig;
+    ///
+    /// # fn main() -> Result<(), mamba_vision::WeightsError> {
+    /// let model = EfficientVMambaConfig::tiny().load("EfficientVMamba_T.pth", &Device::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<EfficientVMamba, WeightsError> {
         load(self.init(device), path.as_ref(), &LAYOUT)
     }

@@ -20,6 +20,19 @@ use mamba_blocks::{ConfigError, MambaConfig};
 ///
 /// Without [`directions`](Self::directions), every layer has all of [`LOCAL_CHOICES`] and trains weights for them: the
 /// search. [`LocalVim::strongest_directions`] tells what it found.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_vision::{LocalVimConfig, Order};
+///
+/// let device = Device::default();
+/// // Two layers, each of which reads rows and windows from both ends.
+/// let directions = vec![Order::row(), Order::row().from_the_end(), Order::window(2), Order::window(2).from_the_end()];
+/// let config = LocalVimConfig::new(16).with_depth(2).with_directions(Some(vec![directions; 2]));
+/// let model = config.with_image_size([32, 32]).with_patch_size(8).with_num_classes(10).try_init(&device)?;
+/// assert_eq!(model.forward(Tensor::ones([1, 3, 32, 32], &device)).dims(), [1, 10]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct LocalVimConfig {
     /// Width of the residual stream.
@@ -94,6 +107,17 @@ impl LocalVimConfig {
     }
 
     /// The narrow model in which the directions of [`tiny`](Self::tiny) were searched for.
+    ///
+    /// ```
+    /// use mamba_vision::LocalVimConfig;
+    ///
+    /// // From the search to the models with what was found, and those without a search beside them.
+    /// assert!(LocalVimConfig::tiny_search().directions.is_none());
+    /// let found = [LocalVimConfig::tiny(), LocalVimConfig::tiny_middle_class_token(), LocalVimConfig::small()];
+    /// let without = [LocalVimConfig::tiny_without_search(), LocalVimConfig::small_without_search()];
+    /// assert!(found.iter().chain(&without).all(|config| config.directions.as_ref().unwrap().len() == config.depth));
+    /// let tiny = LocalVimConfig::tiny().with_num_classes(10).init(&burn::tensor::Device::default());
+    /// ```
     pub fn tiny_search() -> Self {
         Self::new(128)
     }

@@ -17,6 +17,16 @@ impl LocalVimConfig {
     ///
     /// # Panics
     /// As [`init`](Self::init).
+    ///
+    /// ```no_run
+    /// use burn::tensor::Device;
+    /// use mamba_vision::LocalVimConfig;
+    ///
+    /// # fn main() -> Result<(), mamba_vision::WeightsError> {
+    /// let model = LocalVimConfig::tiny().load("local_vim_tiny.ckpt", &Device::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<LocalVim, WeightsError> {
         load(self.init(device), path.as_ref(), &LAYOUT)
     }

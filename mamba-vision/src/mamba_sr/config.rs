@@ -13,6 +13,22 @@ use burn::tensor::Device;
 use mamba_blocks::ConfigError;
 
 /// Configuration of a [`MambaSr`]; the defaults are those of the published models.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_vision::MambaSrConfig;
+///
+/// let device = Device::default();
+/// // Four bands, twice as many pixels in both directions.
+/// let model = MambaSrConfig::new(4, 4, 2).with_d_model(12).with_depths(vec![1]).init(&device);
+/// assert_eq!(model.forward(Tensor::ones([1, 4, 12, 20], &device)).dims(), [1, 4, 24, 40]);
+///
+/// // The published models.
+/// let models = [MambaSrConfig::opensr_rgb(), MambaSrConfig::opensr_to_10m(), MambaSrConfig::opensr_to_2m5()];
+/// assert_eq!(models.each_ref().map(|config| config.upscale), [4, 1, 1]);
+/// // Settings of a user: an error names the first at fault.
+/// assert!(MambaSrConfig::new(0, 4, 2).try_init(&device).unwrap_err().to_string().contains("in_channels"));
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct MambaSrConfig {
     /// Channels of the input.

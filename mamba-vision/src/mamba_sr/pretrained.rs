@@ -17,6 +17,16 @@ impl MambaSrConfig {
     ///
     /// # Panics
     /// As [`init`](Self::init).
+    ///
+    /// ```no_run
+    /// use burn::tensor::Device;
+    /// use mamba_vision::MambaSrConfig;
+    ///
+    /// # fn main() -> Result<(), mamba_vision::WeightsError> {
+    /// let model = MambaSrConfig::opensr_rgb().load("srmodel.pt", &Device::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<MambaSr, WeightsError> {
         load(self.init(device), path.as_ref(), &LAYOUT)
     }

@@ -39,6 +39,15 @@ static CACHE: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 ///
 /// # Errors
 /// [`OrderError`], as of [`Order::path`].
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mamba_vision::{Grid, Order, scan_paths};
+///
+/// let paths = scan_paths(&Order::CROSS, Grid::image(4, 6), &Device::default())?;
+/// assert_eq!(paths.dims(), [4, 24]);
+/// # Ok::<(), mamba_vision::OrderError>(())
+/// ```
 pub fn scan_paths(orders: &[Order], grid: Grid, device: &Device) -> Result<ScanPaths, OrderError> {
     cached(orders, grid, Tokens::Places, device)
 }

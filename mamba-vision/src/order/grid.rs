@@ -4,6 +4,14 @@ use super::OrderError;
 use std::fmt;
 
 /// The size of an image or a volume; its places are numbered row by row, and slice by slice.
+///
+/// ```
+/// use mamba_vision::Grid;
+///
+/// assert_eq!(Grid::image(4, 6).length(), 24);
+/// assert_eq!(Grid::volume(2, 4, 6).length(), 48);
+/// assert_eq!(Grid::sequence(24), Grid::image(1, 24));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Grid {
     /// Slices; 1 for an image.

@@ -55,6 +55,26 @@ pub enum Axis {
 /// assert_eq!(path.inverse(), [0, 2, 4, 1, 3, 5]);
 /// # Ok::<(), mamba_vision::OrderError>(())
 /// ```
+///
+/// ```
+/// use mamba_vision::{Axis, Grid, Order};
+///
+/// let places = |order: Order| order.path(Grid::image(2, 4)).map(|path| path.steps().to_vec());
+/// assert_eq!(places(Order::row())?, [0, 1, 2, 3, 4, 5, 6, 7]);
+/// assert_eq!(places(Order::column())?, [0, 4, 1, 5, 2, 6, 3, 7]);
+/// assert_eq!(places(Order::snake())?, [0, 1, 2, 3, 7, 6, 5, 4]);
+/// assert_eq!(places(Order::z_order())?, [0, 1, 4, 5, 2, 3, 6, 7]);
+/// assert_eq!(places(Order::hilbert())?.len(), 8);
+/// assert_eq!(places(Order::window(2))?, [0, 1, 4, 5, 2, 3, 6, 7]);
+/// assert_eq!(places(Order::stride(2))?, [0, 2, 4, 6, 1, 3, 5, 7]);
+/// assert_eq!(places(Order::row().from_the_end())?, [7, 6, 5, 4, 3, 2, 1, 0]);
+/// // Four sub-grids of two places, each a sequence of its own.
+/// assert_eq!(Order::atrous(2).path(Grid::image(2, 4))?.starts().len(), 4);
+/// // Through a volume, along the columns first.
+/// let volume = Order::traverse([Axis::Depth, Axis::Height, Axis::Width]).path(Grid::volume(2, 2, 2))?;
+/// assert_eq!(volume.steps(), [0, 1, 3, 2, 6, 7, 5, 4]);
+/// # Ok::<(), mamba_vision::OrderError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Order {
     curve: Curve,
@@ -194,6 +214,16 @@ impl Order {
 ///
 /// # Errors
 /// [`OrderError`] as of [`Order::path`], or if a point lies outside.
+///
+/// ```
+/// use mamba_vision::{Axis, Grid, serialise};
+///
+/// // The second point's voxel comes first.
+/// let points = [[1, 1, 1], [0, 0, 1], [0, 1, 0]];
+/// let path = serialise(&points, Grid::volume(2, 2, 2), [Axis::Depth, Axis::Height, Axis::Width])?;
+/// assert_eq!(path.steps()[0], 1);
+/// # Ok::<(), mamba_vision::OrderError>(())
+/// ```
 pub fn serialise(points: &[[usize; 3]], grid: Grid, axes: [Axis; 3]) -> Result<Path, OrderError> {
     curves::points(points, grid.checked()?, all_three(axes)?)
 }

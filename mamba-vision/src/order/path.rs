@@ -22,6 +22,15 @@ impl Path {
     }
 
     /// All places of `0..length` in a random order (Stochastic Layer-Wise Shuffle, Huang et al. 2024).
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    ///
+    /// let path = mamba_vision::Path::shuffled(6, &mut StdRng::seed_from_u64(1));
+    /// let mut places = path.steps().to_vec();
+    /// places.sort();
+    /// assert_eq!(places, [0, 1, 2, 3, 4, 5]);
+    /// ```
     pub fn shuffled<R: Rng + ?Sized>(length: usize, rng: &mut R) -> Self {
         let mut steps: Vec<_> = (0..length).collect();
         steps.shuffle(rng);

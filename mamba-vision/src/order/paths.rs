@@ -17,6 +17,17 @@ impl ScanPaths {
     ///
     /// # Errors
     /// [`OrderError::Table`] if there is no path, or if paths differ in length.
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use mamba_vision::{Grid, Order, ScanPaths};
+    ///
+    /// let grid = Grid::image(2, 3);
+    /// let rows = Order::row().path(grid)?;
+    /// let paths = ScanPaths::new(&[rows.clone(), rows.reversed()], &Device::default())?;
+    /// assert_eq!(paths.dims(), [2, 6]);
+    /// # Ok::<(), mamba_vision::OrderError>(())
+    /// ```
     pub fn new(paths: &[Path], device: &Device) -> Result<Self, OrderError> {
         let rows: Vec<_> = paths.iter().map(|path| path.steps().to_vec()).collect();
         let order = ScanOrder::new(&rows, device)?;

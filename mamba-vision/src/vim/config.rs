@@ -35,6 +35,21 @@ impl ClassToken {
 }
 
 /// Configuration of a [`Vim`]; the defaults are those of the published models.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_vision::{ClassToken, VimConfig};
+///
+/// let device = Device::default();
+/// let config = VimConfig::new(16).with_depth(2).with_image_size([32, 48]).with_class_token(ClassToken::Head);
+/// let model = config.with_num_classes(10).try_init(&device)?;
+/// assert_eq!(model.forward(Tensor::ones([1, 3, 32, 48], &device)).dims(), [1, 10]);
+///
+/// // The published sizes.
+/// let sizes = [VimConfig::tiny(), VimConfig::small(), VimConfig::base()];
+/// assert_eq!(sizes.map(|config| config.d_model), [192, 384, 768]);
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct VimConfig {
     /// Width of the residual stream.

@@ -19,6 +19,19 @@ pub enum BiMambaType {
 }
 
 /// Configuration of a [`BiMamba`]; the defaults are those of the published models.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_blocks::MambaConfig;
+/// use mamba_vision::{BiMambaConfig, BiMambaType};
+///
+/// let device = Device::default();
+/// let v2 = BiMambaConfig::new(MambaConfig::new(16)).init(&device);
+/// let v1 = BiMambaConfig::new(MambaConfig::new(16)).with_bimamba_type(BiMambaType::V1).try_init(&device)?;
+/// let tokens = Tensor::<3>::ones([2, 10, 16], &device);
+/// assert_eq!(v2.forward(tokens.clone()).dims(), v1.forward(tokens).dims());
+/// # Ok::<(), mamba_blocks::ConfigError>(())
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct BiMambaConfig {
     /// The mixer of one direction.

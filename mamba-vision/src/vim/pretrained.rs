@@ -17,6 +17,16 @@ impl VimConfig {
     ///
     /// # Panics
     /// As [`init`](Self::init).
+    ///
+    /// ```no_run
+    /// use burn::tensor::Device;
+    /// use mamba_vision::VimConfig;
+    ///
+    /// # fn main() -> Result<(), mamba_vision::WeightsError> {
+    /// let model = VimConfig::tiny().load("vim_t.pth", &Device::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<Vim, WeightsError> {
         load(self.init(device), path.as_ref(), &LAYOUT)
     }

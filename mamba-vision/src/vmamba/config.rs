@@ -14,6 +14,26 @@ use burn::tensor::Device;
 use mamba_blocks::ConfigError;
 
 /// Configuration of a [`VMamba`]; the defaults are those of the second release (`v05_noz`).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_vision::VMambaConfig;
+///
+/// let device = Device::default();
+/// let config = VMambaConfig::new(8, vec![1, 2]).with_num_classes(10);
+/// let model = config.init(&device);
+/// assert_eq!(model.forward(Tensor::ones([1, 3, 32, 48], &device)).dims(), [1, 10]);
+/// // Settings of a user: an error names the first at fault.
+/// assert!(config.with_num_classes(0).try_init(&device).unwrap_err().to_string().contains("num_classes"));
+///
+/// // The published sizes of the second release, those with twice the inner channels, and those of the first.
+/// let second = [VMambaConfig::tiny(), VMambaConfig::small(), VMambaConfig::base()];
+/// let wide = [VMambaConfig::tiny_s2l5(), VMambaConfig::small_s2l15(), VMambaConfig::base_s2l15()];
+/// let first = [VMambaConfig::vanilla_tiny(), VMambaConfig::vanilla_small(), VMambaConfig::vanilla_base()];
+/// assert!(second.iter().chain(&wide).all(|config| !config.gated) && first.iter().all(|config| config.gated));
+/// // One of yours in the manner of the first.
+/// assert!(VMambaConfig::vanilla(64, vec![1, 1]).gated);
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct VMambaConfig {
     /// Width of the first stage; every stage has twice that of the one before.

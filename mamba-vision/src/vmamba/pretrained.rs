@@ -17,6 +17,16 @@ impl VMambaConfig {
     ///
     /// # Panics
     /// As [`init`](Self::init).
+    ///
+    /// ```no_run
+    /// use burn::tensor::Device;
+    /// use mamba_vision::VMambaConfig;
+    ///
+    /// # fn main() -> Result<(), mamba_vision::WeightsError> {
+    /// let model = VMambaConfig::tiny().load("vssm_tiny.pth", &Device::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<VMamba, WeightsError> {
         load(self.init(device), path.as_ref(), &LAYOUT)
     }

@@ -18,6 +18,18 @@ use mamba_blocks::{ConfigError, Mamba, MambaConfig};
 use mamba_core::{SelectiveScanOptions, linear, selective_scan};
 
 /// Configuration of an [`Ss2d`]; the defaults are those of the first release (`v0`).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_vision::Ss2dConfig;
+///
+/// let device = Device::default();
+/// let cross = Ss2dConfig::new(8).init(&device);
+/// // `[batch, height, width, d_model]`
+/// assert_eq!(cross.forward(Tensor::ones([1, 4, 6, 8], &device)).dims(), [1, 4, 6, 8]);
+/// // Settings of a user: an error names the first at fault.
+/// assert!(Ss2dConfig::new(8).with_d_state(0).try_init(&device).unwrap_err().to_string().contains("d_state"));
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct Ss2dConfig {
     /// Width of the input and the output.

@@ -16,6 +16,32 @@ use std::collections::BTreeMap;
 type ByName<T> = Box<dyn Fn(&str) -> T>;
 
 /// What the tensors of a module are called in its published files.
+///
+/// ```
+/// use burn::module::Module;
+/// use burn::tensor::Device;
+/// use mamba_blocks::{MambaConfig, ModuleLayout, load_file, load_module, read_config, save_module, tensor_shapes};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let device = Device::default();
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// // A module of yours, whose published names have a prefix.
+/// let module = MambaConfig::new(8).init(&device);
+/// let layout = ModuleLayout::new(|path| format!("mixer.{path}"));
+/// save_module(&module, folder, &layout, &serde_json::json!({ "d_model": 8 }), vec![])?;
+///
+/// let d_model = read_config(folder)?["d_model"].as_u64().unwrap_or(0) as usize;
+/// let config = MambaConfig::new(d_model);
+/// let module = load_module(folder, &layout, config.num_params(), || config.init(&device))?;
+///
+/// // One file, if the configuration is known.
+/// let file = folder.join("model.safetensors");
+/// assert_eq!(tensor_shapes(&file, &layout)?["mixer.in_proj.weight"], [32, 8]);
+/// let module = load_file(&file, &layout, config.init(&device))?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct ModuleLayout {
     /// The published name of a parameter, from its path here, where norms have a `weight` and a `bias`.
     pub published: ByName<String>,

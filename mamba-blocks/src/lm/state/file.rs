@@ -30,6 +30,24 @@ impl LmState {
     /// # Errors
     /// [`StateError`] if the file cannot be read, is no safetensors file, or holds no state of a model of this shape
     /// and precision.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Int, Tensor};
+    /// use mamba_blocks::{LmState, MambaLmConfig};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = Device::default();
+    /// let model = MambaLmConfig::new(32, 16, 1).init(&device);
+    /// let (_logits, state) = model.prefill(Tensor::<2, Int>::from_ints([[1, 2, 3]], &device));
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let file = folder.path().join("talk.safetensors");
+    /// state.save(&file)?;
+    /// let state = LmState::load(&file, &model)?;
+    /// assert_eq!(state.batch(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn load(path: impl AsRef<Path>, model: &MambaLm) -> Result<Self, StateError> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| StateError::Read { path: path.to_path_buf(), source })?;

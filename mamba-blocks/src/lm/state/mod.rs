@@ -43,6 +43,18 @@ impl LmState {
     ///
     /// # Panics
     /// If there is no state, or if the states are not of one model.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Int, Tensor};
+    /// use mamba_blocks::{LmState, MambaLmConfig};
+    ///
+    /// let device = Device::default();
+    /// let model = MambaLmConfig::new(32, 16, 1).init(&device);
+    /// let read = |tokens| model.prefill(Tensor::<2, Int>::from_ints(tokens, &device)).1;
+    /// // Two texts of different lengths go on together.
+    /// let both = LmState::cat(vec![read([[1, 2, 3]]), model.init_state(1, &device)]);
+    /// assert_eq!(both.batch(), 2);
+    /// ```
     pub fn cat(states: Vec<Self>) -> Self {
         let n_layer = states.first().expect("LmState: there is no state to join").layers.len();
         let layer = |at: usize| {
