@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The README's table of backends, made of what test runs left.
 #
-#   tools/backends.sh record BACKEND DEVICE   puts the last run of cargo-nextest into benches/backends.csv, then as `table`
+#   tools/backends.sh record BACKEND DEVICE   puts the last run into benches/backends.csv, then as `table`
 #   tools/backends.sh table                   writes the table into README.md
 #   tools/backends.sh check                   fails if the table there is not that of benches/backends.csv
 #
-# BACKEND is the first column of that file, DEVICE says what it ran on. After the tests on software Vulkan, for example:
-#   tools/backends.sh record 'wgpu (WGSL)' lavapipe
+# The last run is that of `cargo nextest run --profile record ..`; BACKEND is the first column of benches/backends.csv, and
+# DEVICE says what it ran on, as in: tools/backends.sh record 'wgpu (WGSL)' 'software Vulkan (lavapipe)'
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,9 +16,9 @@ trap 'rm -f "$new"' EXIT
 
 # Tests that only say `skipped:`, for this device or another, have not passed.
 record() {
-    local junit=${CARGO_TARGET_DIR:-target}/nextest/default/junit.xml
+    local junit=target/nextest/record/junit.xml
     if [ ! -e "$junit" ]; then
-        echo "$junit is not there: run cargo nextest first" >&2
+        echo "$junit is not there: run the tests with cargo nextest run --profile record" >&2
         return 1
     fi
     if ! cut -d ';' -f 1 "$results" | grep -qxF "$1"; then
@@ -30,7 +30,7 @@ record() {
         BEGIN { RS = "<testcase " }
         NR == 1 { next }
         /<(failure|error)[ >]/ { failed++; next }
-        /\nskipped: / { skipped++; next }
+        /<skipped|\nskipped: / { skipped++; next }
         { passed++ }
         END { printf "%d;%d;%d", passed, skipped, failed }' "$junit")
     awk -F ';' -v OFS=';' -v backend="$1" -v device="$2" -v date="$(date -r "$junit" +%F)" -v counts="$counts" \
