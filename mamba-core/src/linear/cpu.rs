@@ -206,31 +206,42 @@ impl Kernel for Dots<'_> {
     #[inline(always)]
     fn run<V: Lanes>(self) {
         let Self { x, weight, d_in, d_out, outputs, y } = self;
-        let whole = d_in - d_in % V::WIDTH;
         for start in outputs.clone().step_by(8) {
             let count = outputs.end.min(start + 8) - start;
-            // Beyond the end, the last is computed again.
-            let weight: [&[f32]; 8] = array(|i| {
-                let output = start + i.min(count - 1);
-                &weight[output * d_in..(output + 1) * d_in]
-            });
             for (row, x) in x.chunks_exact(d_in).enumerate() {
-                let mut totals = [V::splat(0.0); 8];
-                for k in (0..whole).step_by(V::WIDTH) {
-                    let x = V::load(&x[k..k + V::WIDTH]);
-                    totals = array(|i| V::load(&weight[i][k..k + V::WIDTH]).mul_add(x, totals[i]));
+                let (mut totals, mut rest) = ([V::splat(0.0); 8], [0.0; 8]);
+                for (i, output) in (start..start + count).enumerate() {
+                    (totals[i], rest[i]) = products::<V>(&weight[output * d_in..(output + 1) * d_in], x);
                 }
-                let mut dots = sums(totals);
-                for k in whole..d_in {
-                    for i in 0..8 {
-                        dots[i] += weight[i][k] * x[k];
-                    }
-                }
+                let totals = sums(totals);
                 // SAFETY: every output of every row is written by one piece.
-                unsafe { y.get(row * d_out + start, count) }.copy_from_slice(&dots[..count]);
+                let y = unsafe { y.get(row * d_out + start, count) };
+                for (i, y) in y.iter_mut().enumerate() {
+                    *y = totals[i] + rest[i];
+                }
             }
         }
     }
+}
+
+/// The products of two rows, some of them already added: a vector, and what is left over beside vectors.
+#[inline(always)]
+fn products<V: Lanes>(w: &[f32], x: &[f32]) -> (V, f32) {
+    /// Sums that do not wait for each other.
+    const CHAINS: usize = 4;
+    let mut totals = [V::splat(0.0); CHAINS];
+    let (long, short) = (w.len() - w.len() % (CHAINS * V::WIDTH), w.len() - w.len() % V::WIDTH);
+    let chunks = w[..long].chunks_exact(CHAINS * V::WIDTH).zip(x[..long].chunks_exact(CHAINS * V::WIDTH));
+    for (w, x) in chunks {
+        for (i, total) in totals.iter_mut().enumerate() {
+            *total = V::load(&w[i * V::WIDTH..]).mul_add(V::load(&x[i * V::WIDTH..]), *total);
+        }
+    }
+    for (w, x) in w[long..short].chunks_exact(V::WIDTH).zip(x[long..short].chunks_exact(V::WIDTH)) {
+        totals[0] = V::load(w).mul_add(V::load(x), totals[0]);
+    }
+    let rest = w[short..].iter().zip(&x[short..]).map(|(w, x)| w * x).sum();
+    ((totals[0] + totals[1]) + (totals[2] + totals[3]), rest)
 }
 
 macro_rules! few_rows_backend {
