@@ -22,9 +22,12 @@ impl Place {
     pub fn name(&self) -> String {
         let named = self.path.iter().zip(&self.containers).filter(|(_, container)| !container.starts_with("Enum:"));
         let path = named.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".");
-        let renamed = [(".gamma", ".weight"), (".beta", ".bias")].into_iter().filter(|_| self.is_in("Norm"));
-        let renamed = renamed.filter_map(|(burn, torch)| Some(path.strip_suffix(burn)?.to_string() + torch));
-        renamed.last().unwrap_or(path)
+        let renamed = match path.rsplit_once('.') {
+            Some((norm, "gamma")) => Some(format!("{norm}.weight")),
+            Some((norm, "beta")) => Some(format!("{norm}.bias")),
+            _ => None,
+        };
+        renamed.filter(|_| self.is_in("Norm")).unwrap_or(path)
     }
 
     /// Whether a parameter of `D` dimensions is the weight of a linear layer, which PyTorch has the other way round.
