@@ -105,6 +105,16 @@ pub enum DataError {
         /// How many are needed.
         expected: usize,
     },
+    /// A value is neither a number nor missing.
+    #[error("row {row} of the column `{column}` is {value}, expected a number, or NaN where it is missing")]
+    Infinite {
+        /// Which row.
+        row: usize,
+        /// The column.
+        column: String,
+        /// What stands there.
+        value: f32,
+    },
     /// The columns are not those that were there before.
     #[error("the columns are {found}, expected {expected}")]
     OtherColumns {

@@ -183,6 +183,21 @@ fn shipped(name: &str) -> Option<PathBuf> {
 }
 
 #[test]
+fn the_shipped_series_with_gaps_is_read() {
+    let Some(path) = shipped("hourly_beijing_pm.csv") else { return eprintln!("it is not there: skipped") };
+    let loaded = Series::read_csv(&path, &columns(&["pm2.5", "TEMP"])).unwrap();
+    assert_eq!(loaded.repairs, [Repair::Missing { column: "pm2.5".into(), values: 2067 }]);
+    assert_eq!((loaded.series.len(), loaded.series.missing()), (43_824, 2067));
+    let calendar = loaded.series.calendar().unwrap();
+    assert_eq!(
+        (calendar.start.to_string(), calendar.frequency.to_string()),
+        ("2010-01-01T00:00:00".into(), "h".into())
+    );
+    let repairs = Series::read_csv(&path, &CsvOptions::default()).unwrap().repairs;
+    assert!(repairs.contains(&Repair::TextColumn { column: "cbwd".into(), example: "NW".into() }), "{repairs:?}");
+}
+
+#[test]
 fn the_shipped_series_is_read() {
     let Some(path) = shipped("ETTh1.csv") else { return eprintln!("ETTh1.csv is not there: skipped") };
     let loaded = Series::read_csv(path, &CsvOptions::default()).unwrap();

@@ -10,6 +10,7 @@ mod forecasters;
 mod motion;
 mod networks;
 mod s_mamba;
+mod training;
 mod tsm2;
 mod windows;
 
