@@ -55,7 +55,7 @@ pub fn backtest(args: &BacktestArgs, device: &Device) -> Result<(), Error> {
     ];
     for (name, rule) in rules {
         let scaler = StandardScaler::identity(series.variates());
-        let training = settings.training(Objective::Mse);
+        let training = settings.plain().training(Objective::Mse);
         let mut rule = NetworkForecaster::fitted(rule, scaler, training, &known, device)?;
         let scores = roll_on(&mut rule, &series, &config)?.evaluation.scores();
         println!(
