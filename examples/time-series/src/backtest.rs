@@ -15,7 +15,7 @@ use crate::forecast::{Common, fit};
 use crate::model::Model;
 use crate::{plot, table};
 
-/// Learns from the first part of a CSV file and forecasts the rest from many places.
+/// Learns from the first part of a CSV or Parquet file and forecasts the rest from many places.
 #[derive(Args)]
 pub struct BacktestArgs {
     #[command(flatten)]

@@ -26,7 +26,7 @@ use crate::train::{Task, epochs};
 /// Trains several models by the protocol of the literature and writes their scores into a table.
 #[derive(Args)]
 pub struct CompareArgs {
-    /// CSV file with dates [default: the ETTh1 that ships here]
+    /// CSV or Parquet file with dates [default: the ETTh1 that ships here]
     #[arg(long)]
     data: Option<PathBuf>,
     #[command(flatten)]

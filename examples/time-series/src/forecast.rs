@@ -21,7 +21,7 @@ use crate::source::Source;
 /// What `forecast` and `backtest` have in common.
 #[derive(Args)]
 pub struct Common {
-    /// CSV file with dates
+    /// CSV or Parquet file with dates
     pub csv: PathBuf,
     #[command(flatten)]
     pub source: Source,
@@ -38,7 +38,7 @@ pub struct Common {
     pub steps: usize,
 }
 
-/// Learns from a CSV file and forecasts how it goes on.
+/// Learns from a CSV or Parquet file and forecasts how it goes on.
 #[derive(Args)]
 pub struct ForecastArgs {
     #[command(flatten)]

@@ -25,7 +25,7 @@ use crate::source::{Source, shipped};
 /// Trains a model on the first part of a series and scores it on the last.
 #[derive(Args)]
 pub struct TrainArgs {
-    /// CSV file with dates [default: the ETTh1 that ships here]
+    /// CSV or Parquet file with dates [default: the ETTh1 that ships here]
     #[arg(long)]
     data: Option<PathBuf>,
     #[command(flatten)]

@@ -17,7 +17,7 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// The file is no table.
-    #[error("{path} is no CSV file with a header: {reason}")]
+    #[error("{path} cannot be read as a table: {reason}")]
     Table {
         /// The file.
         path: PathBuf,

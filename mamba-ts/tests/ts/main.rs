@@ -9,6 +9,8 @@ mod fixture;
 mod forecasters;
 mod motion;
 mod networks;
+#[cfg(feature = "parquet")]
+mod parquet_files;
 mod s_mamba;
 mod training;
 mod tsm2;
