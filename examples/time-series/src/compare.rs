@@ -1,7 +1,7 @@
 //! `compare`: several models on one data set, over horizons and seeds, as one table.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -70,42 +70,60 @@ pub fn compare(args: &CompareArgs, device: &Device) -> Result<(), Error> {
     fs::create_dir_all(&args.out).map_err(Error::write(&args.out))?;
     let is_wanted = |kind: &Kind| args.models.is_empty() || args.models.contains(kind);
     let kinds: Vec<_> = Kind::ALL.into_iter().filter(is_wanted).collect();
-    let path = args.out.join(format!("{name}.md"));
-    let mut outcomes = Vec::new();
+    let (path, results) = (args.out.join(format!("{name}.md")), args.out.join(format!("{name}.jsonl")));
+    let (mut kept, mut outcomes) = (read(&results)?, Vec::new());
     // Seed by seed, so that a comparison that is interrupted has a whole table soon.
     for seed in 1..=args.seeds {
         for &horizon in &horizons {
             for &model in kinds.iter().filter(|kind| seed == 1 || !kind.is_rule()) {
                 let choices = Choices { model, seed, ..args.settings.clone() };
                 let config = Config {
-                    data: data.clone(),
+                    // Results hold wherever the file is.
+                    data: data.file_name().map(PathBuf::from).unwrap_or_default(),
                     source: args.source.clone(),
                     split: Split::of_dataset(&name),
                     horizon,
                     settings: choices.published(&name, horizon),
                     levels: vec![],
                 };
-                outcomes.push(one(args, &name, &config, &series, device)?);
-                let table = results(&horizons, &kinds, &outcomes);
+                if !kept.iter().any(|outcome| outcome.config == config) {
+                    kept.push(one(&config, &series, device)?);
+                    write(&results, &kept)?;
+                }
+                outcomes.extend(kept.iter().find(|outcome| outcome.config == config).cloned());
+                let table = table_of(&horizons, &kinds, &outcomes);
                 publish(&path, |scratch| write_synced(scratch, table.as_bytes()))?;
             }
         }
     }
-    print!("{}", results(&horizons, &kinds, &outcomes));
+    print!("{}", table_of(&horizons, &kinds, &outcomes));
     Ok(())
 }
 
-/// The result of one training, from its file if it is there.
-fn one(args: &CompareArgs, name: &str, config: &Config, series: &Series, device: &Device) -> Result<Outcome, Error> {
-    let Config { horizon, settings, .. } = config;
-    let file = format!("{name}-{horizon}-{}-{}.json", settings.model.name().replace(' ', "-"), settings.seed);
-    let path = args.out.join(file);
-    if path.exists() {
-        let bytes = fs::read(&path).map_err(Error::read(&path))?;
-        let found: Outcome = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Damaged { path: path.clone(), reason: error.to_string() })?;
-        return if found.config == *config { Ok(found) } else { Err(Error::OtherSettings { path }) };
+/// What has been trained before: a line for each.
+fn read(path: &Path) -> Result<Vec<Outcome>, Error> {
+    if !path.exists() {
+        return Ok(vec![]);
     }
+    let text = fs::read_to_string(path).map_err(Error::read(path))?;
+    let damaged = |line: usize, error: serde_json::Error| {
+        let reason = format!("line {}: {error}", line + 1);
+        Error::Damaged { path: path.to_path_buf(), reason }
+    };
+    let lines = text.lines().enumerate();
+    lines.map(|(line, text)| serde_json::from_str(text).map_err(|error| damaged(line, error))).collect()
+}
+
+fn write(path: &Path, outcomes: &[Outcome]) -> Result<(), Error> {
+    let store = |error: serde_json::Error| Error::Store { path: path.to_path_buf(), reason: error.to_string() };
+    let lines = outcomes.iter().map(|outcome| Ok(serde_json::to_string(outcome).map_err(store)? + "\n"));
+    let text = lines.collect::<Result<String, Error>>()?;
+    Ok(publish(path, |scratch| write_synced(scratch, text.as_bytes()))?)
+}
+
+/// Trains and scores one model.
+fn one(config: &Config, series: &Series, device: &Device) -> Result<Outcome, Error> {
+    let Config { horizon, settings, .. } = config;
     println!("{} at horizon {horizon}, seed {}", settings.model.name(), settings.seed);
     let started = Instant::now();
     let task = Task::new(config, series)?;
@@ -116,23 +134,13 @@ fn one(args: &CompareArgs, name: &str, config: &Config, series: &Series, device:
     let mut trainer = Trainer::new(model, settings.training(settings.objective(&[])), &training)?;
     epochs(&mut trainer, &task, &AtomicBool::new(false), |_| Ok(()))?;
     let evaluation = scores(&trainer.best, &task.test(), Evaluation::new(*horizon, &[]), settings.batch, device);
-    let scores = evaluation.scores();
-    let result = Outcome {
-        config: config.clone(),
-        epochs: trainer.history.len(),
-        mse: scores.mse,
-        mae: scores.mae,
-        seconds: started.elapsed().as_secs_f64(),
-        parameters,
-    };
-    let json = serde_json::to_vec_pretty(&result)
-        .map_err(|error| Error::Store { path: path.clone(), reason: error.to_string() })?;
-    publish(&path, |scratch| write_synced(scratch, &json))?;
-    Ok(result)
+    let (scores, seconds) = (evaluation.scores(), started.elapsed().as_secs_f64());
+    let epochs = trainer.history.len();
+    Ok(Outcome { config: config.clone(), epochs, mse: scores.mse, mae: scores.mae, seconds, parameters })
 }
 
 /// Every model at every horizon and over all horizons; the least errors are bold.
-fn results(horizons: &[usize], kinds: &[Kind], outcomes: &[Outcome]) -> String {
+fn table_of(horizons: &[usize], kinds: &[Kind], outcomes: &[Outcome]) -> String {
     let mut blocks: Vec<_> = horizons.iter().map(|&horizon| (horizon.to_string(), vec![horizon])).collect();
     if horizons.len() > 1 {
         blocks.push(("all".to_string(), horizons.to_vec()));

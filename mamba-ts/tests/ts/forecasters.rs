@@ -67,7 +67,7 @@ fn what_cannot_be_forecast_is_refused() {
     let other = series.select(&["b".into(), "a".into()]).unwrap();
     assert_eq!(rule.observe(&other).unwrap_err().to_string(), "the columns are b, a, expected a, b");
     assert!(rule.observe(&waves(4)).is_err());
-    let infinite = Series::new(series.names().to_vec(), vec![1.0, 2.0, f32::INFINITY, 4.0].repeat(50), Some(hourly()));
+    let infinite = Series::new(series.names().to_vec(), [1.0, 2.0, f32::INFINITY, 4.0].repeat(50), Some(hourly()));
     for error in [rule.fit(&infinite).unwrap_err(), rule.observe(&infinite).unwrap_err()] {
         assert_eq!(error.to_string(), "row 2 of the column `a` is inf, expected a number, or NaN where it is missing");
     }

@@ -141,14 +141,21 @@ fn a_comparison_is_kept_and_made_once() {
         "--target=load,price",
         "--models=d-linear,last-value",
         "--horizons=6",
-        "--seeds=2",
         "--out=table",
     ]);
-    let (first, _) = place.expect_success(&arguments);
+    let twice = [&arguments[..], &["--seeds=2"]].concat();
+    let (first, _) = place.expect_success(&twice);
     assert!(first.contains("| 6 | DLinear |") && first.contains("| 6 | last value |"), "{first}");
-    let (second, _) = place.expect_success(&arguments);
+    let (second, _) = place.expect_success(&twice);
     assert!(second.starts_with("| horizon |") && first.ends_with(&second), "{second}");
     assert_eq!(fs::read_to_string(place.path("table/series.md")).unwrap(), second);
+    // Rules have one seed; other settings are other results.
+    let results = || fs::read_to_string(place.path("table/series.jsonl")).unwrap();
+    assert_eq!(results().lines().count(), 3);
+    place.expect_success(&[&arguments[..], &["--seeds=1", "--patience=2"]].concat());
+    assert_eq!(results().lines().count(), 5);
+    fs::write(place.path("table/series.jsonl"), results() + "half").unwrap();
+    place.expect_refusal(&arguments, "line 6");
 }
 
 #[test]
