@@ -42,6 +42,9 @@ pub struct CompareArgs {
     seeds: u64,
     #[command(flatten)]
     settings: Choices,
+    /// Train nothing: the table of what has been trained
+    #[arg(long)]
+    kept: bool,
     /// Folder of the results, which are kept: what is there is not computed again
     #[arg(long, default_value = "runs/compare")]
     out: PathBuf,
@@ -86,7 +89,7 @@ pub fn compare(args: &CompareArgs, device: &Device) -> Result<(), Error> {
                     settings: choices.published(&name, horizon),
                     levels: vec![],
                 };
-                if !kept.iter().any(|outcome| outcome.config == config) {
+                if !args.kept && !kept.iter().any(|outcome| outcome.config == config) {
                     kept.push(one(&config, &series, device)?);
                     write(&results, &kept)?;
                 }

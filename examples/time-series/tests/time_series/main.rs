@@ -149,6 +149,8 @@ fn a_comparison_is_kept_and_made_once() {
     let (second, _) = place.expect_success(&twice);
     assert!(second.starts_with("| horizon |") && first.ends_with(&second), "{second}");
     assert_eq!(fs::read_to_string(place.path("table/series.md")).unwrap(), second);
+    let three = [&arguments[..], &["--seeds=3", "--kept"]].concat();
+    assert_eq!(place.expect_success(&three).0, second);
     // Rules have one seed; other settings are other results.
     let results = || fs::read_to_string(place.path("table/series.jsonl")).unwrap();
     assert_eq!(results().lines().count(), 3);
