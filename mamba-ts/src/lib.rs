@@ -21,7 +21,7 @@
 //! use mamba_ts::{Objective, SMambaConfig};
 //!
 //! # fn main() -> Result<(), ForecastError> {
-//! // Series::read_csv makes one of a file.
+//! // Series::read makes one of a CSV or Parquet file.
 //! let waves = (0..200).flat_map(|row| [(row as f32 / 4.0).sin(), (row as f32 / 6.0).cos()]).collect();
 //! let series = Series::new(vec!["a".into(), "b".into()], waves, None);
 //!

@@ -15,7 +15,7 @@ use crate::forecast::{Common, fit};
 use crate::model::Model;
 use crate::{plot, table};
 
-/// Learns from the first part of a CSV file and forecasts the rest from many places.
+/// Learns from the first part of a CSV or Parquet file and forecasts the rest from many places.
 #[derive(Args)]
 pub struct BacktestArgs {
     #[command(flatten)]
@@ -55,7 +55,7 @@ pub fn backtest(args: &BacktestArgs, device: &Device) -> Result<(), Error> {
     ];
     for (name, rule) in rules {
         let scaler = StandardScaler::identity(series.variates());
-        let training = settings.training(Objective::Mse);
+        let training = settings.plain().training(Objective::Mse);
         let mut rule = NetworkForecaster::fitted(rule, scaler, training, &known, device)?;
         let scores = roll_on(&mut rule, &series, &config)?.evaluation.scores();
         println!(

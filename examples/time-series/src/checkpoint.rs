@@ -37,8 +37,8 @@ pub struct Config {
 impl Config {
     /// The model before its first epoch.
     pub fn model(&self, series: &Series, device: &Device) -> Result<Model, Error> {
-        let objective = self.settings.objective(&self.levels);
-        Ok(self.settings.sizes(self.horizon, &objective).init(series, device)?)
+        let outputs = self.settings.objective(&self.levels).outputs();
+        Ok(Model::new(&self.settings, self.horizon, outputs, series, device)?)
     }
 }
 

@@ -15,13 +15,13 @@ use mamba_ts::training::{Control, Trainer};
 use crate::error::Error;
 use crate::model::Model;
 use crate::plot;
-use crate::settings::Settings;
+use crate::settings::Choices;
 use crate::source::Source;
 
 /// What `forecast` and `backtest` have in common.
 #[derive(Args)]
 pub struct Common {
-    /// CSV file with dates
+    /// CSV or Parquet file with dates
     pub csv: PathBuf,
     #[command(flatten)]
     pub source: Source,
@@ -32,13 +32,13 @@ pub struct Common {
     #[arg(long, value_delimiter = ',', default_values_t = [0.1, 0.25, 0.5, 0.75, 0.9])]
     pub quantiles: Vec<f64>,
     #[command(flatten)]
-    pub settings: Settings,
+    pub settings: Choices,
     /// Steps of training at most; of a long series, fewer windows are seen in each epoch
     #[arg(long, default_value_t = 1500)]
     pub steps: usize,
 }
 
-/// Learns from a CSV file and forecasts how it goes on.
+/// Learns from a CSV or Parquet file and forecasts how it goes on.
 #[derive(Args)]
 pub struct ForecastArgs {
     #[command(flatten)]
@@ -77,12 +77,12 @@ fn draw(path: PathBuf, series: &Series, forecast: &Forecast) -> Result<(), Error
 
 /// A forecaster that has learnt from `series`, of which the last tenth is to choose between epochs.
 pub fn fit(args: &Common, series: &Series, device: &Device) -> Result<NetworkForecaster<Model>, Error> {
-    let settings = &args.settings;
+    let settings = args.settings.plain();
     let objective = settings.objective(&args.quantiles);
     let training = settings.training(objective.clone());
     let device = device.clone().autodiff();
     device.seed(settings.seed);
-    let network = settings.sizes(args.horizon, &objective).init(series, &device)?;
+    let network = Model::new(&settings, args.horizon, objective.outputs(), series, &device)?;
     let (scaler, train, validation) = lesson(series, network.look_back(), network.horizon())?;
     // Windows to see in all epochs; a validation takes about a third of a training step.
     let budget = (args.steps * settings.batch).max(1);
@@ -91,9 +91,10 @@ pub fn fit(args: &Common, series: &Series, device: &Device) -> Result<NetworkFor
     let (train, validation) = (train.with_stride(train_stride), validation.with_stride(validation_stride));
     let mut trainer = Trainer::new(network, training.clone(), &device)?;
     while !trainer.is_done() {
-        let bar = progress::steps(train.len().div_ceil(settings.batch), 0);
+        let bar = progress::steps(0, 0);
         let record = trainer.epoch(&train, &validation, &mut |progress| {
             bar.set_message(format!("epoch {}  loss {:.4}", progress.epoch, progress.loss));
+            bar.set_length(progress.batches as u64);
             bar.inc(1);
             Control::Continue
         })?;

@@ -11,6 +11,8 @@ use mamba_ts::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::settings::Settings;
+
 /// Which model.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -47,7 +49,7 @@ impl Kind {
         }
     }
 
-    /// The learning rate of the first epoch if the user gives none.
+    /// The learning rate of the first epochs if the user gives none.
     pub fn lr(self) -> f64 {
         match self {
             Self::SMamba => 1e-4,
@@ -56,55 +58,14 @@ impl Kind {
         }
     }
 
+    /// Whether it is a rule, which every seed gives the same.
+    pub fn is_rule(self) -> bool {
+        matches!(self, Self::SeasonalNaive | Self::LastValue)
+    }
+
     /// Whether it can forecast quantiles.
     pub fn has_quantiles(self) -> bool {
         matches!(self, Self::SMamba | Self::Tsm2 | Self::Mamba | Self::DLinear)
-    }
-}
-
-/// The sizes of a [`Model`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sizes {
-    pub kind: Kind,
-    pub look_back: usize,
-    pub horizon: usize,
-    pub d_model: usize,
-    pub layers: usize,
-    pub d_state: usize,
-    pub outputs: usize,
-}
-
-impl Sizes {
-    pub fn init(&self, series: &Series, device: &Device) -> Result<Model, ConfigError> {
-        let Self { kind, look_back, horizon, d_model, layers, d_state, outputs } = *self;
-        let frequency = series.calendar().map(|calendar| calendar.frequency);
-        let marks = frequency.map_or(0, |frequency| frequency.num_marks());
-        let season = frequency.map_or(1, |frequency| frequency.season()).min(look_back);
-        Ok(match kind {
-            Kind::SMamba => {
-                let config = SMambaConfig::new(look_back, horizon).with_d_model(d_model).with_d_ff(d_model);
-                let config = config.with_e_layers(layers).with_d_state(d_state).with_outputs(outputs);
-                Model::SMamba(config.try_init(device)?)
-            }
-            Kind::Tsm2 => {
-                let config = Tsm2Config::new(look_back, horizon, series.variates()).with_marks(marks);
-                let config = config.with_n_blocks(layers).with_d_state(d_state).with_outputs(outputs);
-                Model::Tsm2(config.try_init(device)?)
-            }
-            Kind::Mamba => {
-                let config = MambaForecasterConfig::new(look_back, horizon).with_marks(marks).with_n_layer(layers);
-                let config = config.with_patch(look_back.min(24)).with_d_model(d_model / 4).with_outputs(outputs);
-                Model::Mamba(config.try_init(device)?)
-            }
-            Kind::DLinear => {
-                Model::DLinear(DLinearConfig::new(look_back, horizon).with_outputs(outputs).try_init(device)?)
-            }
-            Kind::ArNet => Model::ArNet(ArNetConfig::new(look_back, horizon, look_back).try_init(device)?),
-            Kind::SeasonalNaive => {
-                Model::SeasonalNaive(SeasonalNaiveConfig::new(look_back, horizon, season).try_init()?)
-            }
-            Kind::LastValue => Model::LastValue(LastValueConfig::new(look_back, horizon).try_init()?),
-        })
     }
 }
 
@@ -119,6 +80,47 @@ pub enum Model {
     ArNet(ArNet),
     SeasonalNaive(SeasonalNaive),
     LastValue(LastValue),
+}
+
+impl Model {
+    /// The model of `settings` for `series`, which forecasts so many rows.
+    pub fn new(
+        settings: &Settings,
+        horizon: usize,
+        outputs: usize,
+        series: &Series,
+        device: &Device,
+    ) -> Result<Self, ConfigError> {
+        let Settings { model, look_back, d_model, layers, d_state, .. } = *settings;
+        let frequency = series.calendar().map(|calendar| calendar.frequency);
+        let marks = frequency.map_or(0, |frequency| frequency.num_marks());
+        let season = frequency.map_or(1, |frequency| frequency.season()).min(look_back);
+        Ok(match model {
+            Kind::SMamba => {
+                let config = SMambaConfig::new(look_back, horizon).with_d_model(d_model).with_d_ff(settings.d_ff);
+                let config = config.with_e_layers(layers).with_d_state(d_state).with_outputs(outputs);
+                Self::SMamba(config.with_use_norm(settings.use_norm).try_init(device)?)
+            }
+            Kind::Tsm2 => {
+                let config = Tsm2Config::new(look_back, horizon, series.variates()).with_marks(marks);
+                let config = config.with_n_blocks(layers).with_d_state(d_state).with_outputs(outputs);
+                Self::Tsm2(config.try_init(device)?)
+            }
+            Kind::Mamba => {
+                let config = MambaForecasterConfig::new(look_back, horizon).with_marks(marks).with_n_layer(layers);
+                let config = config.with_patch(look_back.min(24)).with_d_model(d_model / 4).with_outputs(outputs);
+                Self::Mamba(config.try_init(device)?)
+            }
+            Kind::DLinear => {
+                Self::DLinear(DLinearConfig::new(look_back, horizon).with_outputs(outputs).try_init(device)?)
+            }
+            Kind::ArNet => Self::ArNet(ArNetConfig::new(look_back, horizon, look_back).try_init(device)?),
+            Kind::SeasonalNaive => {
+                Self::SeasonalNaive(SeasonalNaiveConfig::new(look_back, horizon, season).try_init()?)
+            }
+            Kind::LastValue => Self::LastValue(LastValueConfig::new(look_back, horizon).try_init()?),
+        })
+    }
 }
 
 /// The same expression for the model of every variant.

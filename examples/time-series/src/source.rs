@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use mamba_ts::data::{CsvOptions, Frequency, Series};
+use mamba_ts::data::{Frequency, ReadOptions, Series};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// How to read a CSV file; what is not given is found out.
+/// How to read a file; what is not given is found out.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// Columns to forecast, separated by commas [default: all of numbers]
@@ -29,8 +29,8 @@ impl Source {
     /// Reads the series in `path`, and tells what was put right.
     pub fn read(&self, path: &Path) -> Result<Series, Error> {
         let Self { target, date, date_format, freq } = self.clone();
-        let options = CsvOptions { date, date_format, columns: target, frequency: freq };
-        let loaded = Series::read_csv(path, &options)?;
+        let options = ReadOptions { date, date_format, columns: target, frequency: freq };
+        let loaded = Series::read(path, &options)?;
         for repair in &loaded.repairs {
             eprintln!("note: {repair}");
         }

@@ -18,13 +18,13 @@ use crate::error::Error;
 use crate::eval::report;
 use crate::model::Model;
 use crate::plot;
-use crate::settings::Settings;
+use crate::settings::Choices;
 use crate::source::{Source, shipped};
 
 /// Trains a model on the first part of a series and scores it on the last.
 #[derive(Args)]
 pub struct TrainArgs {
-    /// CSV file with dates [default: the ETTh1 that ships here]
+    /// CSV or Parquet file with dates [default: the ETTh1 that ships here]
     #[arg(long)]
     data: Option<PathBuf>,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub struct TrainArgs {
     #[arg(long, value_delimiter = ',')]
     quantiles: Vec<f64>,
     #[command(flatten)]
-    settings: Settings,
+    settings: Choices,
     /// Folder of the run: checkpoints, curves
     #[arg(long, default_value = "runs/time-series")]
     out: PathBuf,
@@ -56,7 +56,7 @@ pub fn train(args: &TrainArgs, device: &Device) -> Result<Outcome, Error> {
         source: args.source.clone(),
         split: Split::of_dataset(&name),
         horizon: args.horizon,
-        settings: args.settings.clone(),
+        settings: args.settings.published(&name, args.horizon),
         levels: args.quantiles.clone(),
     };
     let found = Checkpoint::find(&args.out)?;
@@ -133,10 +133,10 @@ pub fn epochs(
 ) -> Result<bool, Error> {
     let validation = task.validation();
     while !trainer.is_done() {
-        let batches = task.windows.len().div_ceil(trainer.config.batch);
-        let bar = progress::steps(batches, 0);
+        let bar = progress::steps(0, 0);
         let record = trainer.epoch(&task.windows, &validation, &mut |progress| {
             bar.set_message(format!("epoch {}  loss {:.4}", progress.epoch, progress.loss));
+            bar.set_length(progress.batches as u64);
             bar.inc(1);
             if interrupted.load(Ordering::Relaxed) { Control::Stop } else { Control::Continue }
         })?;

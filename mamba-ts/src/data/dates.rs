@@ -1,8 +1,8 @@
 //! The columns of a file that tell when its rows are.
 
-use super::csv::place;
+use super::table::place;
 use super::time::DateFormat;
-use super::{CsvOptions, DataError};
+use super::{DataError, ReadOptions};
 use csv::StringRecord;
 use jiff::civil::{Date, DateTime, Time};
 
@@ -19,7 +19,7 @@ const NAMES: [&str; 5] = ["date", "datetime", "time", "timestamp", "ds"];
 const PARTS: [&str; 6] = ["year", "month", "day", "hour", "minute", "second"];
 
 impl Dates {
-    pub fn find(names: &[String], first: &StringRecord, options: &CsvOptions) -> Result<Self, DataError> {
+    pub fn find(names: &[String], first: &StringRecord, options: &ReadOptions) -> Result<Self, DataError> {
         if let Some(name) = &options.date {
             return Self::column(place(names, name)?, first, options).ok_or_else(|| no_dates(first));
         }
@@ -34,7 +34,7 @@ impl Dates {
         by_name.chain(by_value).find_map(|place| Self::column(place, first, options)).ok_or_else(|| no_dates(first))
     }
 
-    fn column(place: usize, first: &StringRecord, options: &CsvOptions) -> Option<Self> {
+    fn column(place: usize, first: &StringRecord, options: &ReadOptions) -> Option<Self> {
         let text = &first[place];
         let (format, like) = match &options.date_format {
             // A format that was asked for and does not fit is told with the row.

@@ -17,7 +17,7 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// The file is no table.
-    #[error("{path} is no CSV file with a header: {reason}")]
+    #[error("{path} cannot be read as a table: {reason}")]
     Table {
         /// The file.
         path: PathBuf,
@@ -104,6 +104,16 @@ pub enum DataError {
         purpose: &'static str,
         /// How many are needed.
         expected: usize,
+    },
+    /// A value is neither a number nor missing.
+    #[error("row {row} of the column `{column}` is {value}, expected a number, or NaN where it is missing")]
+    Infinite {
+        /// Which row.
+        row: usize,
+        /// The column.
+        column: String,
+        /// What stands there.
+        value: f32,
     },
     /// The columns are not those that were there before.
     #[error("the columns are {found}, expected {expected}")]

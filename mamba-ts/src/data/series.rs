@@ -162,6 +162,21 @@ impl Series {
         }
     }
 
+    /// Checks that every value is a number or missing.
+    ///
+    /// # Errors
+    /// [`DataError::Infinite`].
+    pub fn check_finite(&self) -> Result<(), DataError> {
+        match self.values.iter().position(|value| value.is_infinite()) {
+            Some(place) => Err(DataError::Infinite {
+                row: place / self.variates() + 1,
+                column: self.names[place % self.variates()].clone(),
+                value: self.values[place],
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that the columns and the step between rows are those of another series.
     ///
     /// # Errors

@@ -88,7 +88,7 @@ pub enum ForecastError {
 /// of one horizon if that is longer, to choose between epochs.
 ///
 /// # Errors
-/// [`DataError::TooShort`] if either has no window.
+/// [`DataError::TooShort`] if either has no window, [`DataError::Infinite`].
 ///
 /// ```
 /// use mamba_ts::{data::Series, forecast::lesson};
@@ -104,6 +104,7 @@ pub fn lesson(
     horizon: usize,
 ) -> Result<(StandardScaler, Windows, Windows), DataError> {
     series.check_len(look_back + 2 * horizon, "to learn from")?;
+    series.check_finite()?;
     let train = 0..series.len() - (series.len() / 10).max(horizon);
     let scaler = StandardScaler::fit(series, train.clone());
     let windows = Windows::new(&scaler.transform(series), train.clone(), look_back, horizon);

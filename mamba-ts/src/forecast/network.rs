@@ -81,6 +81,7 @@ impl<N: Network> Forecaster for NetworkForecaster<N> {
         let fitted = self.fitted.as_mut().ok_or(ForecastError::NoPast)?;
         let look_back = fitted.network.look_back();
         history.check_len(look_back, "to forecast from")?;
+        history.check_finite()?;
         let frequency = fitted.past.calendar().map(|calendar| calendar.frequency);
         history.check_like(fitted.past.names(), frequency)?;
         fitted.past = history.slice(history.len() - look_back..history.len());

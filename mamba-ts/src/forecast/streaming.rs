@@ -116,6 +116,7 @@ impl Forecaster for StreamingForecaster {
         let fitted = self.fitted.as_mut().ok_or(ForecastError::NoPast)?;
         history.check_like(&fitted.names, fitted.frequency)?;
         history.check_len(1, "to forecast from")?;
+        history.check_finite()?;
         let device = self.device.clone().inner();
         let variates = history.variates();
         let rows = filled(&fitted.scaler.transform(history));

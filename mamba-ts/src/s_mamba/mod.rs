@@ -2,6 +2,7 @@
 
 mod config;
 mod pretrained;
+mod published;
 
 pub use config::{Activation, SMambaConfig};
 

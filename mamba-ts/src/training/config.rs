@@ -6,7 +6,7 @@ use burn::config::Config;
 use mamba_blocks::ConfigError;
 use thiserror::Error;
 
-/// How a network is trained; the defaults are those of S-Mamba's program.
+/// How a network is trained; the defaults are those of S-Mamba's program, which many others share.
 #[derive(Config, Debug, PartialEq)]
 pub struct TrainingConfig {
     /// How often every window is seen at most.
@@ -21,9 +21,16 @@ pub struct TrainingConfig {
     /// Learning rate of the first epoch.
     #[config(default = 1e-4)]
     pub lr: f64,
-    /// What the learning rate is multiplied with after every epoch.
+    /// What the learning rate is multiplied with before every later epoch.
     #[config(default = 0.5)]
     pub lr_decay: f64,
+    /// How many epochs have the first learning rate. The original's falls after an epoch to what is meant for that
+    /// epoch, so that the second one has the first one's.
+    #[config(default = 2)]
+    pub lr_hold: usize,
+    /// Whether windows that do not fill a batch sit out the epoch; others do in the next one.
+    #[config(default = true)]
+    pub drop_last: bool,
     /// Seed of the order of windows and of dropout.
     #[config(default = 1)]
     pub seed: u64,
@@ -38,7 +45,12 @@ impl TrainingConfig {
     /// # Errors
     /// [`ConfigError`], which names the first setting at fault.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        ConfigError::check_sizes(&[("epochs", self.epochs), ("patience", self.patience), ("batch", self.batch)])?;
+        ConfigError::check_sizes(&[
+            ("epochs", self.epochs),
+            ("patience", self.patience),
+            ("batch", self.batch),
+            ("lr_hold", self.lr_hold),
+        ])?;
         check_positive("lr", self.lr)?;
         check_positive("lr_decay", self.lr_decay)?;
         self.objective.validate()

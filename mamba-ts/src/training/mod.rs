@@ -116,11 +116,11 @@ impl<N: Network> Trainer<N> {
 
     /// The learning rate of an epoch, counted from 1.
     pub fn learning_rate(&self, epoch: usize) -> f64 {
-        self.config.lr * self.config.lr_decay.powi(epoch as i32 - 1)
+        self.config.lr * self.config.lr_decay.powi(epoch.saturating_sub(self.config.lr_hold) as i32)
     }
 
-    /// Sees every training window once. Returns what was measured; nothing, and the network is as it was, if `watch`
-    /// stops it.
+    /// Sees every training window once, except those that [`TrainingConfig::drop_last`] leaves out. Returns what was
+    /// measured; nothing, and the network is as it was, if `watch` stops it.
     ///
     /// # Errors
     /// [`TrainingError::Diverged`] at the first loss that is not finite, [`TrainingError::NoWindows`] if there are
@@ -140,9 +140,13 @@ impl<N: Network> Trainer<N> {
         self.device.seed(seed);
         let mut order: Vec<_> = (0..train.len()).collect();
         order.shuffle(&mut StdRng::seed_from_u64(seed));
+        let size = self.config.batch;
+        if self.config.drop_last && order.len() > size {
+            order.truncate(order.len() / size * size);
+        }
 
-        let (mut sum, batches) = (0.0, order.len().div_ceil(self.config.batch));
-        for (batch, indices) in order.chunks(self.config.batch).enumerate() {
+        let (mut sum, batches) = (0.0, order.len().div_ceil(size));
+        for (batch, indices) in order.chunks(size).enumerate() {
             let loss = self.step(train, indices, (epoch, batch + 1))?;
             sum += loss * indices.len() as f64;
             if watch(Progress { epoch, batch: batch + 1, batches, loss }) == Control::Stop {

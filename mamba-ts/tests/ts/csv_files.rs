@@ -1,11 +1,11 @@
 //! CSV files of all kinds, good and bad.
 
-use mamba_ts::data::{CsvOptions, DataError, Loaded, Repair, Series};
+use mamba_ts::data::{DataError, Loaded, ReadOptions, Repair, Series};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::path::{Path, PathBuf};
 
-fn read_with(text: &str, options: &CsvOptions) -> Result<Loaded, DataError> {
+fn read_with(text: &str, options: &ReadOptions) -> Result<Loaded, DataError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("series.csv");
     std::fs::write(&path, text).unwrap();
@@ -13,15 +13,15 @@ fn read_with(text: &str, options: &CsvOptions) -> Result<Loaded, DataError> {
 }
 
 fn read(text: &str) -> Result<Loaded, DataError> {
-    read_with(text, &CsvOptions::default())
+    read_with(text, &ReadOptions::default())
 }
 
 fn refusal(text: &str) -> String {
     read(text).unwrap_err().to_string()
 }
 
-fn columns(names: &[&str]) -> CsvOptions {
-    CsvOptions { columns: names.iter().map(|name| name.to_string()).collect(), ..Default::default() }
+fn columns(names: &[&str]) -> ReadOptions {
+    ReadOptions { columns: names.iter().map(|name| name.to_string()).collect(), ..Default::default() }
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn separators_marks_and_quotes_of_many_programs_are_read() {
         assert_eq!(read(text).unwrap().series, expected, "{text}");
     }
     let us = "date,a,b\n01/01/2020,1,2\n01/02/2020,3,4\n";
-    let options = CsvOptions { date_format: Some("%m/%d/%Y".into()), ..Default::default() };
+    let options = ReadOptions { date_format: Some("%m/%d/%Y".into()), ..Default::default() };
     assert_eq!(read_with(us, &options).unwrap().series, expected);
     // The first of February, or the second of January.
     assert!(matches!(read(us), Err(DataError::NoDates { .. })));
@@ -121,7 +121,7 @@ fn what_cannot_be_put_right_is_refused_with_its_place() {
         let error = refusal(text);
         assert!(error.contains(reason) && error.contains("series.csv"), "{text}: {error}");
     }
-    assert!(matches!(Series::read_csv("no_such.csv", &CsvOptions::default()), Err(DataError::Read { .. })));
+    assert!(matches!(Series::read_csv("no_such.csv", &ReadOptions::default()), Err(DataError::Read { .. })));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn damaged_files_do_no_more_than_fail() {
             }
         }
         std::fs::write(&path, bytes).unwrap();
-        if let Ok(loaded) = Series::read_csv(&path, &CsvOptions::default()) {
+        if let Ok(loaded) = Series::read_csv(&path, &ReadOptions::default()) {
             assert!(loaded.series.values().iter().all(|value| !value.is_infinite()));
         }
     }
@@ -163,9 +163,9 @@ fn damaged_files_do_no_more_than_fail() {
 fn a_given_frequency_counts() {
     let text = "date,a\n2020-01-01,1\n2020-01-03,2\n2020-01-05,3\n";
     assert_eq!(read(text).unwrap().series.len(), 3);
-    let options = CsvOptions { frequency: Some("d".parse().unwrap()), ..Default::default() };
+    let options = ReadOptions { frequency: Some("d".parse().unwrap()), ..Default::default() };
     assert_eq!(read_with(text, &options).unwrap().series.len(), 5);
-    let options = CsvOptions { frequency: Some("4d".parse().unwrap()), ..Default::default() };
+    let options = ReadOptions { frequency: Some("4d".parse().unwrap()), ..Default::default() };
     assert!(matches!(read_with(text, &options), Err(DataError::OffGrid { row: 2, .. })));
 }
 
@@ -183,9 +183,24 @@ fn shipped(name: &str) -> Option<PathBuf> {
 }
 
 #[test]
+fn the_shipped_series_with_gaps_is_read() {
+    let Some(path) = shipped("hourly_beijing_pm.csv") else { return eprintln!("it is not there: skipped") };
+    let loaded = Series::read_csv(&path, &columns(&["pm2.5", "TEMP"])).unwrap();
+    assert_eq!(loaded.repairs, [Repair::Missing { column: "pm2.5".into(), values: 2067 }]);
+    assert_eq!((loaded.series.len(), loaded.series.missing()), (43_824, 2067));
+    let calendar = loaded.series.calendar().unwrap();
+    assert_eq!(
+        (calendar.start.to_string(), calendar.frequency.to_string()),
+        ("2010-01-01T00:00:00".into(), "h".into())
+    );
+    let repairs = Series::read_csv(&path, &ReadOptions::default()).unwrap().repairs;
+    assert!(repairs.contains(&Repair::TextColumn { column: "cbwd".into(), example: "NW".into() }), "{repairs:?}");
+}
+
+#[test]
 fn the_shipped_series_is_read() {
     let Some(path) = shipped("ETTh1.csv") else { return eprintln!("ETTh1.csv is not there: skipped") };
-    let loaded = Series::read_csv(path, &CsvOptions::default()).unwrap();
+    let loaded = Series::read_csv(path, &ReadOptions::default()).unwrap();
     assert_eq!((loaded.repairs.len(), loaded.series.len(), loaded.series.variates()), (0, 17420, 7));
     assert_eq!(loaded.series.calendar().unwrap().frequency.to_string(), "h");
 }

@@ -9,7 +9,10 @@ mod fixture;
 mod forecasters;
 mod motion;
 mod networks;
+#[cfg(feature = "parquet")]
+mod parquet_files;
 mod s_mamba;
+mod training;
 mod tsm2;
 mod windows;
 

@@ -5,6 +5,7 @@ use crate::{assert_close, device, random, values};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use mamba_blocks::{CheckpointError, ConfigError, TensorProblem};
+use mamba_ts::training::TrainingConfig;
 use mamba_ts::{Activation, Network, SMambaConfig};
 
 const TOLERANCE: f64 = 1e-5;
@@ -105,6 +106,20 @@ fn settings_that_make_no_model_are_refused() {
     for dropout in [-0.1, 1.0, f64::NAN] {
         assert!(matches!(error(seven().with_dropout(dropout)), ConfigError::OutOfRange { name: "dropout", .. }));
     }
+}
+
+#[test]
+fn published_settings_are_those_of_the_scripts() {
+    let (model, training) = SMambaConfig::published("ETTh1", 336).unwrap();
+    assert_eq!(model, SMambaConfig::new(96, 336).with_d_model(256).with_d_ff(256).with_d_state(2));
+    assert_eq!(training, TrainingConfig::new().with_lr(5e-5));
+    let (model, training) = SMambaConfig::published("PEMS07", 24).unwrap();
+    assert_eq!(model, SMambaConfig::new(96, 24).with_d_ff(512).with_use_norm(false));
+    assert_eq!(training, TrainingConfig::new().with_lr(7e-4));
+    let (model, training) = SMambaConfig::published("ecl", 96).unwrap();
+    assert_eq!(model, SMambaConfig::new(96, 96).with_d_ff(512).with_e_layers(3).with_d_state(16));
+    assert_eq!(training, TrainingConfig::new().with_lr(1e-3).with_batch(16).with_epochs(5));
+    assert!(SMambaConfig::published("ETTh1", 24).is_none() && SMambaConfig::published("mine", 96).is_none());
 }
 
 #[test]

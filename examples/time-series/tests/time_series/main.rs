@@ -141,14 +141,23 @@ fn a_comparison_is_kept_and_made_once() {
         "--target=load,price",
         "--models=d-linear,last-value",
         "--horizons=6",
-        "--seeds=2",
         "--out=table",
     ]);
-    let (first, _) = place.expect_success(&arguments);
+    let twice = [&arguments[..], &["--seeds=2"]].concat();
+    let (first, _) = place.expect_success(&twice);
     assert!(first.contains("| 6 | DLinear |") && first.contains("| 6 | last value |"), "{first}");
-    let (second, _) = place.expect_success(&arguments);
+    let (second, _) = place.expect_success(&twice);
     assert!(second.starts_with("| horizon |") && first.ends_with(&second), "{second}");
     assert_eq!(fs::read_to_string(place.path("table/series.md")).unwrap(), second);
+    let three = [&arguments[..], &["--seeds=3", "--kept"]].concat();
+    assert_eq!(place.expect_success(&three).0, second);
+    // Rules have one seed; other settings are other results.
+    let results = || fs::read_to_string(place.path("table/series.jsonl")).unwrap();
+    assert_eq!(results().lines().count(), 3);
+    place.expect_success(&[&arguments[..], &["--seeds=1", "--patience=2"]].concat());
+    assert_eq!(results().lines().count(), 5);
+    fs::write(place.path("table/series.jsonl"), results() + "half").unwrap();
+    place.expect_refusal(&arguments, "line 6");
 }
 
 #[test]
@@ -167,6 +176,10 @@ fn bad_input_is_refused_by_name() {
         (&["forecast", "series.csv", "--lr=-1"], "`lr` is -1"),
         (&["forecast", "series.csv", "--device=abacus"], "unknown device `abacus`"),
         (&["backtest", "series.csv", "--train=1.5"], "`train` is 1.5"),
+        (&["backtest", "series.csv", "--horizon=0"], "`horizon` is 0"),
+        (&["train", "--data=series.csv", "--horizon=0"], "`horizon` is 0"),
+        (&["compare", "--data=series.csv", "--horizons=0"], "`horizon` is 0"),
+        (&["compare", "--data=series.csv", "--seeds=0"], "`seeds` is 0"),
         (&["train", "--data=series.csv", "--horizon=400"], "expected at least"),
         (&["train", "--data=series.csv", "--resume"], "no run in"),
         (&["eval", "nothing"], "no run in nothing"),
