@@ -27,6 +27,16 @@ impl Series {
     ///
     /// # Errors
     /// As [`read_csv`](Self::read_csv).
+    ///
+    /// ```no_run
+    /// use mamba_ts::data::{ReadOptions, Series};
+    ///
+    /// # fn main() -> Result<(), mamba_ts::data::DataError> {
+    /// let loaded = Series::read_parquet("my.parquet", &ReadOptions::default())?;
+    /// println!("{} columns of {} rows", loaded.series.variates(), loaded.series.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read_parquet(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Loaded, DataError> {
         let path = path.as_ref();
         let file = File::open(path).map_err(|source| DataError::Read { path: path.to_path_buf(), source })?;

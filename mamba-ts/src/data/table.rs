@@ -102,6 +102,18 @@ impl Series {
     ///
     /// # Errors
     /// [`DataError`].
+    ///
+    /// ```no_run
+    /// use mamba_ts::data::{ReadOptions, Series};
+    ///
+    /// # fn main() -> Result<(), mamba_ts::data::DataError> {
+    /// let loaded = Series::read("my.csv", &ReadOptions::default())?;
+    /// for repair in &loaded.repairs {
+    ///     println!("{repair}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Loaded, DataError> {
         let path = path.as_ref();
         match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {

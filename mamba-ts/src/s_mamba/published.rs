@@ -90,6 +90,14 @@ impl SMambaConfig {
     /// a look-back of 96; none for others.
     ///
     /// Time marks are further tokens there, except for Solar and PEMS, whose files have no dates.
+    ///
+    /// ```
+    /// use mamba_ts::SMambaConfig;
+    ///
+    /// let (model, training) = SMambaConfig::published("ETTh1", 96).expect("the paper has it");
+    /// assert_eq!((model.d_model, model.horizon, training.epochs), (256, 96, 10));
+    /// assert!(SMambaConfig::published("ETTh1", 100).is_none());
+    /// ```
     pub fn published(dataset: &str, horizon: usize) -> Option<(Self, TrainingConfig)> {
         let named = |set: &&Published| set.names.iter().any(|name| name.eq_ignore_ascii_case(dataset));
         let set = ALL.iter().find(named)?;
