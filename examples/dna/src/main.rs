@@ -17,6 +17,7 @@ mod markov;
 mod metrics;
 mod model;
 mod pretrain;
+mod promoters;
 mod saliency;
 mod score_variants;
 mod settings;
@@ -48,6 +49,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Pretrain(pretrain::PretrainArgs),
+    Promoters(promoters::PromotersArgs),
     Finetune(finetune::FinetuneArgs),
     Eval(eval::EvalArgs),
     ScoreVariants(score_variants::ScoreArgs),
@@ -81,6 +83,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<Outcome, Error> {
     let typed = matches.subcommand().map_or(matches, |(_, typed)| typed);
     match cli.command {
         Command::Pretrain(args) => return pretrain::pretrain(args, typed, &device),
+        Command::Promoters(args) => promoters::promoters(&args)?,
         Command::Finetune(args) => finetune::finetune(&args, &device)?,
         Command::Eval(args) => eval::eval(&args, &device)?,
         Command::ScoreVariants(args) => score_variants::score_variants(&args, &device)?,
