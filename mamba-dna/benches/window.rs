@@ -7,6 +7,7 @@
 //! `n_layer`) if it is not set. `MAMBA_BENCH_LENGTHS=131072,262144` takes other windows. Memory is the most that the
 //! process has resident during the pass, where the system tells it; that of a device is not in it.
 
+#[allow(unused_imports, reason = "its tests are not of a bench")]
 #[path = "../../examples/language/src/memory.rs"]
 mod memory;
 

@@ -64,7 +64,11 @@ pub fn promoters(args: &PromotersArgs) -> Result<(), Error> {
         return Err(Error::Table { path: args.gtf.clone(), reason });
     }
     publish(&args.out, |path| write_synced(path, text.as_bytes()))?;
-    println!("{count} promoters of {} starts of transcripts, and as many shuffled: {}", starts.len(), args.out.display());
+    println!(
+        "{count} promoters of {} starts of transcripts, and as many shuffled: {}",
+        starts.len(),
+        args.out.display()
+    );
     Ok(())
 }
 

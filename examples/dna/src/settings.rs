@@ -19,7 +19,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 64, help_heading = "Model")]
     pub d_model: usize,
     /// Number of blocks
-    #[arg(long, default_value_t = 3, help_heading = "Model")]
+    #[arg(long, default_value = "2", default_value_if("objective", "causal", "3"), help_heading = "Model")]
     pub n_layer: usize,
     /// A masked model of one strand (Caduceus-Ph), trained on both, instead of one for both strands (Caduceus-PS)
     #[arg(long, help_heading = "Model")]
@@ -31,13 +31,13 @@ pub struct Settings {
     #[arg(long, default_value_t = 512, help_heading = "Training")]
     pub length: usize,
     /// Optimizer steps
-    #[arg(long, default_value_t = 2000, help_heading = "Training")]
+    #[arg(long, default_value = "1200", default_value_if("objective", "causal", "3500"), help_heading = "Training")]
     pub steps: usize,
     /// Steps over which the learning rate rises to its peak
     #[arg(long, default_value_t = 100, help_heading = "Training")]
     pub warmup: usize,
     /// Peak learning rate
-    #[arg(long, default_value_t = 8e-3, help_heading = "Training")]
+    #[arg(long, default_value_t = 5e-3, help_heading = "Training")]
     pub lr: f64,
     /// Learning rate at the end of the cosine
     #[arg(long, default_value_t = 1e-4, help_heading = "Training")]

@@ -55,7 +55,8 @@ impl RcpsNorm {
     /// # Panics
     /// If shapes do not fit.
     pub fn forward(&self, hidden: Tensor<3>, residual: Option<Tensor<3>>) -> AddRmsNormOutput {
-        let AddRmsNormOutput { normed, sum } = add_norm(&self.norm, Some(self.order), stack(hidden), residual.map(stack));
+        let AddRmsNormOutput { normed, sum } =
+            add_norm(&self.norm, Some(self.order), stack(hidden), residual.map(stack));
         AddRmsNormOutput { normed: unstack(normed), sum: unstack(sum) }
     }
 }

@@ -76,7 +76,8 @@ fn tables_are_read_in_every_form() {
     place.expect_success(&[&kmers[..], &["classes"]].concat());
     let expected = fs::read_to_string(place.path("classes/table.md")).unwrap();
     let rna = table().replace("\tsite", ",site").replace("\tother", ",other");
-    let rna: String = rna.lines().map(|line| line[..24].to_lowercase().replace('t', "u") + &line[24..] + "\r\n").collect();
+    let rna: String =
+        rna.lines().map(|line| line[..24].to_lowercase().replace('t', "u") + &line[24..] + "\r\n").collect();
     fs::write(place.path("table.tsv"), rna).unwrap();
     place.expect_success(&[&kmers[..], &["rna"]].concat());
     assert_eq!(fs::read_to_string(place.path("rna/table.md")).unwrap(), expected);
