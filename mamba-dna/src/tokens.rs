@@ -11,7 +11,9 @@
 //!
 //! Everything else is no nucleotide: gaps, amino acids, digits. The original tokenizer makes `[UNK]` of them, and of the
 //! IUPAC letters; here the first are refused with their place, and the second are what they say, an unknown nucleotide.
-//! Lower case marks repeats in many genomes; it is not kept.
+//! Lower case marks repeats in many genomes; tokens do not keep it, [`Reference::lower_case`] tells it.
+//!
+//! [`Reference::lower_case`]: crate::data::Reference::lower_case
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 

@@ -40,17 +40,20 @@ pub struct FinetuneArgs {
     #[arg(long, default_value_t = 1)]
     seeds: u64,
     /// How often every sequence is seen
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 8)]
     pub epochs: usize,
     /// Sequences of one step
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 8)]
     pub batch: usize,
-    /// Peak learning rate
-    #[arg(long, default_value_t = 1e-3)]
-    pub lr: f64,
+    /// Peak learning rate of all models [default: 2e-3 for Caduceus, 1e-3 for others]
+    #[arg(long)]
+    lr: Option<f64>,
     /// Weight decay of matrices
     #[arg(long, default_value_t = 0.1)]
     pub weight_decay: f64,
+    /// Trainings of this run at most; the next goes on with the others
+    #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+    trainings: usize,
     /// Let rare classes count as much as others
     #[arg(long)]
     pub balance: bool,
@@ -87,6 +90,14 @@ impl Method {
             Self::Kmer => "k-mers, logistic regression",
         }
     }
+
+    /// Where each does best, of a few that were tried.
+    fn lr(self) -> f64 {
+        match self {
+            Self::Ps | Self::Ph => 2e-3,
+            Self::Cnn | Self::Kmer => 1e-3,
+        }
+    }
 }
 
 const RESULTS: &str = "results.jsonl";
@@ -106,6 +117,7 @@ pub fn finetune(args: &FinetuneArgs, device: &Device) -> Result<(), Error> {
     let device = device.clone().autodiff();
     println!("{} sequences of {} nucleotides in {} classes", data.len(), data.length(), data.classes.len());
 
+    let mut left = args.trainings;
     for seed in 0..args.seeds {
         let folds = data.folds(args.folds, seed);
         for fold in 0..args.folds {
@@ -115,6 +127,10 @@ pub fn finetune(args: &FinetuneArgs, device: &Device) -> Result<(), Error> {
                 if results.iter().any(|found| (found.method, found.seed, found.fold) == (method, seed, fold)) {
                     continue;
                 }
+                if left == 0 {
+                    break;
+                }
+                left -= 1;
                 device.seed(seed);
                 let fit = Fit { args, data: &data, training: &training, config: &config, device: &device, seed };
                 let (predictions, parameters) = fit.method(method, &folds[fold], fold)?;
@@ -136,8 +152,15 @@ impl FinetuneArgs {
         for (flag, value) in [("epochs", self.epochs), ("batch", self.batch), ("seeds", self.seeds as usize)] {
             check(flag, value, (1..=1 << 20).contains(&value), "1 to 1048576")?;
         }
-        check("lr", self.lr, self.lr > 0.0 && self.lr <= 1.0, "more than 0 and at most 1")?;
+        if let Some(lr) = self.lr {
+            check("lr", lr, lr > 0.0 && lr <= 1.0, "more than 0 and at most 1")?;
+        }
         check("weight-decay", self.weight_decay, (0.0..=10.0).contains(&self.weight_decay), "0 to 10")
+    }
+
+    /// The peak learning rate of a model.
+    pub fn lr(&self, method: Method) -> f64 {
+        self.lr.unwrap_or(method.lr())
     }
 
     /// The sizes of Caduceus.
@@ -155,7 +178,7 @@ impl FinetuneArgs {
         let Self { pretrained, d_model, n_layer, folds, epochs, batch, lr, weight_decay, balance, .. } = self;
         format!(
             "data {}\npretrained {pretrained:?}\nd_model {d_model}\nn_layer {n_layer}\nfolds {folds}\nepochs {epochs}\n\
-             batch {batch}\nlr {lr}\nweight_decay {weight_decay}\nbalance {balance}\n",
+             batch {batch}\nlr {lr:?}\nweight_decay {weight_decay}\nbalance {balance}\n",
             data.display()
         )
     }

@@ -47,8 +47,7 @@ impl Fit<'_> {
         match method {
             Method::Ps | Method::Ph => {
                 let model = self.caduceus(method)?;
-                let turns = method == Method::Ph;
-                let model = self.train(model, turns, |model, tokens| model.forward(to_tensor(tokens, self.device)))?;
+                let model = self.train(method, model, |model, tokens| model.forward(to_tensor(tokens, self.device)))?;
                 let valid = model.valid();
                 if self.seed == 0 && fold == 0 && method == self.args.models[0] {
                     self.keep(&valid)?;
@@ -61,7 +60,7 @@ impl Fit<'_> {
             Method::Cnn => {
                 let size = self.config.num_params() + classes * self.config.d_model;
                 let model = Cnn::of_size(size, self.data.length(), classes, self.device);
-                let model = self.train(model, false, |model, tokens| model.forward(to_tensor(tokens, self.device)))?;
+                let model = self.train(method, model, |model, tokens| model.forward(to_tensor(tokens, self.device)))?;
                 let valid = model.valid();
                 Ok((
                     predict(&test, &inner(self.device), |tokens, device| valid.forward(to_tensor(tokens, device))),
@@ -72,7 +71,7 @@ impl Fit<'_> {
                 let width = (1..=LONGEST).map(|k| 4_usize.pow(k)).sum();
                 let model: Linear = LinearConfig::new(width, classes).init(self.device);
                 let features = |tokens: &[&[u8]], device: &Device| kmer_counts(tokens, LONGEST, device);
-                let model = self.train(model, false, |model, tokens| {
+                let model = self.train(method, model, |model, tokens| {
                     let tokens: Vec<_> = tokens.iter().map(Vec::as_slice).collect();
                     model.forward(features(&tokens, self.device))
                 })?;
@@ -111,16 +110,17 @@ impl Fit<'_> {
         Ok(publish(&folder.join(CLASSES), |path| write_synced(path, names.as_bytes()))?)
     }
 
-    /// Trains on batches at random; `turns` gives every second sequence as its other strand.
+    /// Trains on batches at random; a Caduceus for one strand gets every second sequence as its other strand.
     fn train<M: Module>(
         &self,
+        method: Method,
         mut model: M,
-        turns: bool,
         forward: impl Fn(&M, &[Vec<u8>]) -> Tensor<2>,
     ) -> Result<M, Error> {
-        let FinetuneArgs { epochs, batch, lr, weight_decay, balance, .. } = *self.args;
+        let FinetuneArgs { epochs, batch, weight_decay, balance, .. } = *self.args;
+        let turns = method == Method::Ph;
         let steps = epochs * self.training.len().div_ceil(batch);
-        let mut schedule: ModuleLrScheduler = schedule([steps, steps / 10, 0], lr, 0.0)?;
+        let mut schedule: ModuleLrScheduler = schedule([steps, steps / 10, 0], self.args.lr(method), 0.0)?;
         let mut optimizer = optimizer(weight_decay);
         let labels = self.data.select(self.training).1;
         let weights = balance.then(|| class_weights(&labels, self.data.classes.len()));

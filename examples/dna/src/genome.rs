@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mamba_dna::data::Reference;
+use mamba_dna::data::{Reference, Window};
 use mamba_dna::tokens::N;
 use rand::{Rng, RngExt};
 
@@ -53,25 +53,38 @@ impl Genome {
     }
 
     /// A window of the training part, anywhere.
-    pub fn draw<R: Rng + ?Sized>(&mut self, length: usize, rng: &mut R) -> Result<Vec<u8>, Error> {
+    pub fn draw<R: Rng + ?Sized>(&mut self, length: usize, rng: &mut R) -> Result<Window, Error> {
         let places: u64 = self.training.iter().map(|(_, start, end)| end - start + 1 - length as u64).sum();
-        let mut window = Vec::new();
-        for _ in 0..DRAWS {
-            let mut place = rng.random_range(0..places);
-            for (contig, start, end) in &self.training {
-                let here = end - start + 1 - length as u64;
-                if place < here {
-                    window = self.reference.fetch(contig, start + place, start + place + length as u64)?;
-                    break;
-                }
-                place -= here;
-            }
-            let unknown = window.iter().filter(|&&token| token == N).count();
+        let mut window = self.training_window(length, rng.random_range(0..places))?;
+        for _ in 1..DRAWS {
+            let unknown = window.tokens.iter().filter(|&&token| token == N).count();
             if unknown as f64 <= MOST_UNKNOWN * length as f64 {
                 break;
             }
+            window = self.training_window(length, rng.random_range(0..places))?;
         }
         Ok(window)
+    }
+
+    /// The window at one of all places in the training part.
+    fn training_window(&mut self, length: usize, mut place: u64) -> Result<Window, Error> {
+        let length = length as u64;
+        let found = self.training.iter().find_map(|(contig, start, end)| {
+            let here = end - start + 1 - length;
+            let window = (place < here).then(|| (contig.clone(), start + place));
+            place = place.saturating_sub(here);
+            window
+        });
+        let (contig, start) = found.expect("the place is one of all");
+        let tokens = self.reference.fetch(&contig, start, start + length)?;
+        Ok(Window { contig, start, tokens })
+    }
+
+    /// How much each nucleotide of a window counts: `repeats` for those in lower case, one for others.
+    pub fn weights(&mut self, window: &Window, repeats: f32) -> Result<Vec<f32>, Error> {
+        let Window { contig, start, tokens } = window;
+        let is_lower = self.reference.lower_case(contig, *start, start + tokens.len() as u64)?;
+        Ok(is_lower.into_iter().map(|is_lower| if is_lower { repeats } else { 1.0 }).collect())
     }
 
     /// Calls `each` with the pieces of a part in their order, each of `length`; the end of a contig is left out.

@@ -17,6 +17,7 @@ mod markov;
 mod metrics;
 mod model;
 mod pretrain;
+mod promoters;
 mod saliency;
 mod score_variants;
 mod settings;
@@ -34,6 +35,7 @@ use error::Error;
 #[derive(Subcommand)]
 enum Command {
     Pretrain(pretrain::PretrainArgs),
+    Promoters(promoters::PromotersArgs),
     Finetune(finetune::FinetuneArgs),
     Eval(eval::EvalArgs),
     ScoreVariants(score_variants::ScoreArgs),
@@ -50,6 +52,7 @@ fn run(cli: Cli<Command>, typed: &ArgMatches) -> Result<Outcome, Error> {
     let device = device::open(&cli.device)?;
     match cli.command {
         Command::Pretrain(args) => return pretrain::pretrain(args, typed, &device),
+        Command::Promoters(args) => promoters::promoters(&args)?,
         Command::Finetune(args) => finetune::finetune(&args, &device)?,
         Command::Eval(args) => eval::eval(&args, &device)?,
         Command::ScoreVariants(args) => score_variants::score_variants(&args, &device)?,

@@ -7,16 +7,16 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use clap::{ArgMatches, Args};
 use examples_common::cli::{Outcome, listen_for_interrupt};
 use examples_common::files::{publish, remove_scratch, write_synced};
 use examples_common::plot::{Axis, curves};
 use examples_common::progress;
-use mamba_dna::data::augment;
 use mamba_dna::objective::{Masking, cross_entropy, weighted_sum};
-use rand::SeedableRng;
+use mamba_dna::tokens::reverse_complement;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::checkpoint::{self, Checkpoint, Record, State};
 use crate::error::Error;
@@ -154,16 +154,31 @@ impl Run {
 
     /// One optimizer step; returns the loss of its batch in bits. Windows and masks depend on the step alone.
     fn step(&mut self, step: usize, lr: f64) -> Result<f32, Error> {
-        let Settings { seed, batch: rows, length, .. } = self.state.settings;
+        let Settings { seed, batch: rows, length, repeat_weight, .. } = self.state.settings;
         let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(step as u64));
-        let mut examples = Vec::with_capacity(rows);
+        let (mut examples, mut weights) = (Vec::with_capacity(rows), Vec::new());
         for _ in 0..rows {
             let window = self.genome.draw(length, &mut rng)?;
-            let window = if self.model.is_symmetric() { window } else { augment(window, &mut rng) };
-            examples.push(self.model.example(&window, &Masking::new(), &mut rng));
+            let mut counts = match repeat_weight {
+                1.0 => vec![],
+                weight => self.genome.weights(&window, weight)?,
+            };
+            let mut tokens = window.tokens;
+            if !self.model.is_symmetric() && rng.random() {
+                tokens = reverse_complement(&tokens);
+                counts.reverse();
+            }
+            let example = self.model.example(&tokens, &Masking::new(), &mut rng);
+            // A causal model has no target for the first.
+            weights.extend(counts.into_iter().skip(tokens.len() - example.targets.len()));
+            examples.push(example);
         }
         let (inputs, targets) = batch(&examples, &self.device);
-        let loss = cross_entropy(self.model.forward(inputs), targets, None);
+        let weights = match weights.is_empty() {
+            true => None,
+            false => Some(Tensor::from_data(TensorData::new(weights, targets.dims()), &self.device)),
+        };
+        let loss = cross_entropy(self.model.forward(inputs), targets, weights);
         let value = loss.clone().into_scalar::<f32>();
         if !value.is_finite() {
             return Err(Error::Diverged { step, loss: value });

@@ -19,7 +19,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 64, help_heading = "Model")]
     pub d_model: usize,
     /// Number of blocks
-    #[arg(long, default_value_t = 3, help_heading = "Model")]
+    #[arg(long, default_value = "2", default_value_if("objective", "causal", "3"), help_heading = "Model")]
     pub n_layer: usize,
     /// A masked model of one strand (Caduceus-Ph), trained on both, instead of one for both strands (Caduceus-PS)
     #[arg(long, help_heading = "Model")]
@@ -31,13 +31,13 @@ pub struct Settings {
     #[arg(long, default_value_t = 512, help_heading = "Training")]
     pub length: usize,
     /// Optimizer steps
-    #[arg(long, default_value_t = 2000, help_heading = "Training")]
+    #[arg(long, default_value = "1200", default_value_if("objective", "causal", "3500"), help_heading = "Training")]
     pub steps: usize,
     /// Steps over which the learning rate rises to its peak
     #[arg(long, default_value_t = 100, help_heading = "Training")]
     pub warmup: usize,
     /// Peak learning rate
-    #[arg(long, default_value_t = 8e-3, help_heading = "Training")]
+    #[arg(long, default_value_t = 5e-3, help_heading = "Training")]
     pub lr: f64,
     /// Learning rate at the end of the cosine
     #[arg(long, default_value_t = 1e-4, help_heading = "Training")]
@@ -45,6 +45,9 @@ pub struct Settings {
     /// Weight decay of matrices (none on a_log, d, biases and norms)
     #[arg(long, default_value_t = 0.1, help_heading = "Training")]
     pub weight_decay: f64,
+    /// How much a nucleotide in lower case, as repeats are in many genomes, counts in training
+    #[arg(long, default_value_t = 1.0, help_heading = "Training")]
+    pub repeat_weight: f32,
     /// Steps between two validations on a part of what is held out, each of which writes a checkpoint
     #[arg(long, default_value_t = 250, help_heading = "Training")]
     pub every: usize,
@@ -79,6 +82,7 @@ impl Settings {
         check("warmup", self.warmup, self.warmup < self.steps, format!("less than --steps {}", self.steps))?;
         check("lr", self.lr, self.lr > 0.0 && self.lr <= 1.0, "more than 0 and at most 1")?;
         check("min-lr", self.min_lr, (0.0..=self.lr).contains(&self.min_lr), format!("0 to --lr {}", self.lr))?;
+        check("repeat-weight", self.repeat_weight, (0.0..=1.0).contains(&self.repeat_weight), "0 to 1")?;
         check("weight-decay", self.weight_decay, (0.0..=1.0).contains(&self.weight_decay), "0 to 1")
     }
 

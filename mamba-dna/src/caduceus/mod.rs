@@ -11,7 +11,7 @@ use crate::rcps::{self, NormOrder};
 use burn::module::Module;
 use burn::nn::{Embedding, RmsNorm};
 use burn::tensor::{Int, Tensor};
-use mamba_core::{AddRmsNormOutput, add_rms_norm, linear};
+use mamba_core::{AddRmsNormOutput, linear};
 
 /// Embedding, blocks and final norm. Made by [`CaduceusConfig`]; with a head it is a [`CaduceusMaskedLm`],
 /// [`CaduceusClassifier`](crate::CaduceusClassifier) or [`CaduceusTracks`](crate::CaduceusTracks).
@@ -28,15 +28,16 @@ pub struct Caduceus<M: Module = BiMamba> {
     pub order: Option<NormOrder>,
 }
 
-/// Add, norm, mixer, on one strand or on both; the stream between blocks is a pair as that of
-/// [`mamba_blocks::MambaBlock`].
+/// Add, norm, mixer; the stream between blocks is a pair as that of [`mamba_blocks::MambaBlock`]. For both strands it has
+/// rows for each, `[2 * batch, length, d_model]`, all in their own direction; the other strand of row `i` is row
+/// `2 * batch - 1 - i`.
 #[derive(Module, Debug)]
 pub struct CaduceusBlock<M: Module = BiMamba> {
     /// RMS norm of the residual stream of one strand.
     pub norm: RmsNorm,
     /// The mixer of one strand.
     pub mixer: M,
-    /// The order of the norm if the stream is that of both strands; none if it is that of one.
+    /// The order of the norm if there are rows for both strands; none if there are for one.
     #[module(skip)]
     pub order: Option<NormOrder>,
     /// Whether the residual stream is kept in f32.
@@ -57,6 +58,25 @@ impl<M: Mixer> Caduceus<M> {
     /// # Panics
     /// If `batch` or `length` is zero.
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        let rows = self.rows(tokens);
+        if self.order.is_some() { rcps::unstack(rows) } else { rows }
+    }
+
+    /// Each strand's view of every nucleotide, `[batch, length, d_model]`, both in the direction of the strand at hand;
+    /// the second is none if the model has one.
+    pub fn strands(&self, tokens: Tensor<2, Int>) -> (Tensor<3>, Option<Tensor<3>>) {
+        let rows = self.rows(tokens);
+        match self.order {
+            None => (rows, None),
+            Some(_) => {
+                let (strand, other) = rcps::strands(rows);
+                (strand, Some(other.flip([0, 1])))
+            }
+        }
+    }
+
+    /// The output of the final norm as [`CaduceusBlock`] has it, `[rows, length, d_model]`.
+    pub(crate) fn rows(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let mut hidden = match self.order {
             Some(_) => rcps::embed(&self.embedding, tokens),
             None => self.embedding.forward(tokens),
@@ -66,37 +86,20 @@ impl<M: Mixer> Caduceus<M> {
             let (output, sum) = layer.forward(hidden, residual);
             (hidden, residual) = (output, Some(sum));
         }
-        // In either order of the blocks' norms, the last leaves the halves where they are.
-        add_norm(&self.norm_f, self.order.map(|_| NormOrder::Plain), hidden, residual).normed
-    }
-
-    /// Each strand's view of every nucleotide, `[batch, length, d_model]`, both in the direction of the strand at hand;
-    /// the second is none if the model has one.
-    pub fn strands(&self, tokens: Tensor<2, Int>) -> (Tensor<3>, Option<Tensor<3>>) {
-        let hidden = self.forward(tokens);
-        match self.order {
-            None => (hidden, None),
-            Some(_) => {
-                let (strand, other) = rcps::halves(hidden);
-                (strand, Some(other.flip([2])))
-            }
-        }
+        // In either order of the blocks' norms, the last leaves the strands where they are.
+        rcps::add_norm(&self.norm_f, None, hidden, residual).normed
     }
 }
 
 impl<M: Mixer> CaduceusBlock<M> {
-    /// `hidden` and `residual` are `[batch, length, channels]`; the first block has no residual. Returns the next pair.
+    /// `hidden` and `residual` are `[rows, length, d_model]`; the first block has no residual. Returns the next pair.
     ///
     /// # Panics
     /// If shapes do not fit.
     pub fn forward(&self, hidden: Tensor<3>, residual: Option<Tensor<3>>) -> (Tensor<3>, Tensor<3>) {
         let dtype = hidden.dtype();
-        let AddRmsNormOutput { normed, sum } = add_norm(&self.norm, self.order, hidden, residual);
-        let hidden = match self.order {
-            Some(_) => rcps::on_both_strands(&self.mixer, normed),
-            None => self.mixer.mix(normed),
-        };
-        (hidden, if self.residual_in_fp32 { sum } else { sum.cast(dtype) })
+        let AddRmsNormOutput { normed, sum } = rcps::add_norm(&self.norm, self.order, hidden, residual);
+        (self.mixer.mix(normed), if self.residual_in_fp32 { sum } else { sum.cast(dtype) })
     }
 }
 
@@ -106,23 +109,11 @@ impl<M: Mixer> CaduceusMaskedLm<M> {
     /// # Panics
     /// If `batch` or `length` is zero.
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let hidden = self.caduceus.forward(tokens);
+        let rows = self.caduceus.rows(tokens);
         let weight = self.caduceus.embedding.weight.val().transpose();
         match self.caduceus.order {
-            Some(_) => rcps::logits(hidden, weight),
-            None => linear(hidden, weight, None),
+            Some(_) => rcps::logits(rows, weight),
+            None => linear(rows, weight, None),
         }
-    }
-}
-
-fn add_norm(
-    norm: &RmsNorm,
-    order: Option<NormOrder>,
-    hidden: Tensor<3>,
-    residual: Option<Tensor<3>>,
-) -> AddRmsNormOutput {
-    match order {
-        Some(order) => rcps::add_norm(norm, order, hidden, residual),
-        None => add_rms_norm(hidden, residual, norm.gamma.val(), norm.epsilon),
     }
 }

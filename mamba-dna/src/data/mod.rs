@@ -10,6 +10,7 @@ mod index;
 mod input;
 mod reference;
 mod sequences;
+mod shuffle;
 mod windows;
 
 pub use bed::{Interval, read_bed};
@@ -18,6 +19,7 @@ pub use error::DataError;
 pub use input::Input;
 pub use reference::Reference;
 pub use sequences::{Record, SequenceReader};
+pub use shuffle::shuffle_pairs;
 pub use windows::{Window, Windows, WindowsConfig};
 
 use crate::tokens::reverse_complement;

@@ -78,6 +78,19 @@ impl Reference {
     /// # Errors
     /// As [`interval`](Self::interval).
     pub fn fetch(&mut self, contig: &str, start: u64, end: u64) -> Result<Vec<u8>, DataError> {
+        let letters = self.letters(contig, start, end)?;
+        tokens(&self.path, contig, start, &letters)
+    }
+
+    /// Which nucleotides from `start` to before `end` are in lower case, as repeats are in genomes with soft masks.
+    ///
+    /// # Errors
+    /// As [`interval`](Self::interval).
+    pub fn lower_case(&mut self, contig: &str, start: u64, end: u64) -> Result<Vec<bool>, DataError> {
+        Ok(self.letters(contig, start, end)?.iter().map(u8::is_ascii_lowercase).collect())
+    }
+
+    fn letters(&mut self, contig: &str, start: u64, end: u64) -> Result<Vec<u8>, DataError> {
         let (path, record) = (&self.path, contig);
         let Some(contig) = self.contigs.iter().find(|other| other.name == record) else {
             return Err(DataError::NoRecord { path: path.clone(), record: record.to_string() });
@@ -94,7 +107,7 @@ impl Reference {
         };
         read().map_err(DataError::read(path))?;
         bytes.retain(|byte| !matches!(byte, b'\n' | b'\r'));
-        tokens(path, record, start, &bytes)
+        Ok(bytes)
     }
 
     /// `length` tokens with the one at `centre` in their middle, at `length / 2`; `[PAD]` where the contig does not

@@ -3,7 +3,7 @@
 use crate::bimamba::BiMamba;
 use crate::caduceus::Caduceus;
 use crate::mixer::Mixer;
-use crate::rcps::reverse_complement;
+use crate::rcps::{self, reverse_complement};
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::Linear;
@@ -75,8 +75,14 @@ impl<M: Mixer> CaduceusClassifier<M> {
 
     /// What the score is taken of, each `[batch, d_model]`: the features of the sequence, and those of the other strand.
     pub fn pooled(&self, tokens: Tensor<2, Int>) -> (Tensor<2>, Option<Tensor<2>>) {
-        let (strand, other) = self.caduceus.strands(tokens);
         // Each strand from its own first nucleotide on.
-        (self.pooling.of(strand), other.map(|other| self.pooling.of(other.flip([1]))))
+        let rows = self.pooling.of(self.caduceus.rows(tokens));
+        match self.caduceus.order {
+            Some(_) => {
+                let (strand, other) = rcps::strands(rows);
+                (strand, Some(other.flip([0])))
+            }
+            None => (rows, None),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The embedding of both strands.
 
-use super::{join, reverse_complement};
+use super::{reverse_complement, unstack};
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::{Embedding, EmbeddingConfig};
@@ -47,12 +47,12 @@ pub struct RcpsEmbedding {
 impl RcpsEmbedding {
     /// `[batch, length, 2 * d_model]` for tokens `[batch, length]`.
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        embed(&self.embedding, tokens)
+        unstack(embed(&self.embedding, tokens))
     }
 }
 
-/// Both strands through one embedding.
+/// The [stack](super::stack) of both strands.
 pub(crate) fn embed(embedding: &Embedding, tokens: Tensor<2, Int>) -> Tensor<3> {
-    let other = reverse_complement(tokens.clone());
-    join(embedding.forward(tokens), embedding.forward(other))
+    let other = reverse_complement(tokens.clone()).flip([0]);
+    embedding.forward(Tensor::cat(vec![tokens, other], 0))
 }

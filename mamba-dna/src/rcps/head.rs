@@ -1,6 +1,6 @@
 //! Logits from both strands.
 
-use super::{complements, halves};
+use super::{complements, stack, strands};
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -46,14 +46,14 @@ impl RcpsLmHead {
     /// # Panics
     /// If shapes do not fit.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        logits(x, self.lm_head.weight.val())
+        logits(stack(x), self.lm_head.weight.val())
     }
 }
 
-/// `weight` is `[d_model, vocabulary]`.
-pub(crate) fn logits(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
+/// Of the rows of [both strands](stack); `weight` is `[d_model, vocabulary]`.
+pub(crate) fn logits(rows: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
     let [_, vocabulary] = weight.dims();
-    let (strand, other) = halves(x);
     let complements = complements(vocabulary, &weight.device());
-    linear(strand, weight.clone(), None) + linear(other.flip([2]), weight, None).select(2, complements)
+    let (strand, other) = strands(linear(rows, weight, None));
+    strand + other.flip([0, 1]).select(2, complements)
 }

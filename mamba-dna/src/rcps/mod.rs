@@ -26,7 +26,6 @@ pub use wrapper::RcpsWrapper;
 pub(crate) use embedding::embed;
 pub(crate) use head::logits;
 pub(crate) use norm::add_norm;
-pub(crate) use wrapper::on_both_strands;
 
 use crate::tokens::complement_map;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -50,14 +49,29 @@ pub(crate) fn complements(vocabulary: usize, device: &Device) -> Tensor<1, Int> 
     Tensor::from_data(TensorData::new(map, [vocabulary]), device)
 }
 
-/// The two halves of the channels.
-pub(crate) fn halves(x: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+/// The stream as the models compute with it: both strands as rows of one batch, `[2 * batch, length, d_model]`, each in
+/// its own direction. The other strand of row `i` is row `2 * batch - 1 - i`, so that turning everything round, rows too,
+/// is [`flip`], and in memory one pass from the end.
+pub(crate) fn stack(x: Tensor<3>) -> Tensor<3> {
     let [_, _, channels] = x.dims();
     assert!(channels.is_multiple_of(2), "rcps: there are {channels} channels, expected an even number");
-    (x.clone().narrow(2, 0, channels / 2), x.narrow(2, channels / 2, channels / 2))
+    let (strand, other) = (x.clone().narrow(2, 0, channels / 2), x.narrow(2, channels / 2, channels / 2));
+    Tensor::cat(vec![strand, turn(other)], 0)
 }
 
-/// One stream of what belongs to the strand at hand and what belongs to the other one, read in its own direction.
-pub(crate) fn join(strand: Tensor<3>, other: Tensor<3>) -> Tensor<3> {
-    Tensor::cat(vec![strand, flip(other)], 2)
+/// What [`stack`] was made of.
+pub(crate) fn unstack(rows: Tensor<3>) -> Tensor<3> {
+    let (strand, other) = strands(rows);
+    Tensor::cat(vec![strand, turn(other)], 2)
+}
+
+/// The rows of the strand at hand, and those of the other one, from the last.
+pub(crate) fn strands<const D: usize>(rows: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
+    let half = rows.dims()[0] / 2;
+    (rows.clone().narrow(0, 0, half), rows.narrow(0, half, half))
+}
+
+/// [`flip`] of a [`stack`].
+pub(crate) fn turn(rows: Tensor<3>) -> Tensor<3> {
+    rows.flip([0, 1, 2])
 }

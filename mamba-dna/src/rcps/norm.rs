@@ -1,6 +1,6 @@
 //! The residual stream of both strands, and its norm.
 
-use super::{flip, halves, join};
+use super::{stack, turn, unstack};
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{RmsNorm, RmsNormConfig};
@@ -65,23 +65,22 @@ impl RcpsNorm {
     /// # Panics
     /// If shapes do not fit.
     pub fn forward(&self, hidden: Tensor<3>, residual: Option<Tensor<3>>) -> AddRmsNormOutput {
-        add_norm(&self.norm, self.order, hidden, residual)
+        let AddRmsNormOutput { normed, sum } =
+            add_norm(&self.norm, Some(self.order), stack(hidden), residual.map(stack));
+        AddRmsNormOutput { normed: unstack(normed), sum: unstack(sum) }
     }
 }
 
+/// Of the rows of [both strands](stack), or of one if there is no order.
 pub(crate) fn add_norm(
     norm: &RmsNorm,
-    order: NormOrder,
+    order: Option<NormOrder>,
     hidden: Tensor<3>,
     residual: Option<Tensor<3>>,
 ) -> AddRmsNormOutput {
-    let (first, second) = halves(hidden);
-    let (residual_first, residual_second) = residual.map(halves).unzip();
-    let of = |hidden, residual| add_rms_norm(hidden, residual, norm.gamma.val(), norm.epsilon);
-    let turned = |hidden, residual: Option<Tensor<3>>| of(flip(hidden), residual.map(flip));
-    let (strand, other) = match order {
-        NormOrder::Plain => (of(first, residual_first), turned(second, residual_second)),
-        NormOrder::Fused => (of(second, residual_second), turned(first, residual_first)),
+    let (hidden, residual) = match order {
+        Some(NormOrder::Fused) => (turn(hidden), residual.map(turn)),
+        Some(NormOrder::Plain) | None => (hidden, residual),
     };
-    AddRmsNormOutput { normed: join(strand.normed, other.normed), sum: join(strand.sum, other.sum) }
+    add_rms_norm(hidden, residual, norm.gamma.val(), norm.epsilon)
 }

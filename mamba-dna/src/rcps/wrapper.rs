@@ -1,6 +1,6 @@
 //! Any mixer on both strands.
 
-use super::{flip, halves, join};
+use super::{stack, unstack};
 use crate::mixer::Mixer;
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -35,7 +35,7 @@ impl<M: Mixer> RcpsWrapper<M> {
     /// # Panics
     /// If the number of channels is odd, or not what the mixer takes.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        on_both_strands(&self.submodule, x)
+        unstack(self.submodule.mix(stack(x)))
     }
 }
 
@@ -43,9 +43,4 @@ impl<M: Mixer> Mixer for RcpsWrapper<M> {
     fn mix(&self, input: Tensor<3>) -> Tensor<3> {
         self.forward(input)
     }
-}
-
-pub(crate) fn on_both_strands<M: Mixer>(mixer: &M, x: Tensor<3>) -> Tensor<3> {
-    let (strand, other) = halves(x);
-    join(mixer.mix(strand), mixer.mix(flip(other)))
 }

@@ -4,12 +4,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use mamba_dna::data::{
     DataError, EmbeddingsWriter, Interval, Record, Reference, SequenceReader, Window, Windows, WindowsConfig, augment,
-    read_bed,
+    read_bed, shuffle_pairs,
 };
 use mamba_dna::tokens::{N, PAD, decode, encode, reverse_complement};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -186,7 +187,9 @@ fn intervals_are_read_and_checked() {
 fn references_give_any_interval() {
     let place = Place::new();
     let fasta = ">one\nACGTA\nCGTnn\nT\n>two\nGG\n";
-    for path in [place.file(fasta), { place.packed(fasta) }] {
+    let windows = fasta.replace('\n', "\r\n");
+    for content in [fasta.as_bytes().to_vec(), packed(fasta), windows.as_bytes().to_vec(), packed(&windows)] {
+        let path = place.file(content);
         let mut reference = Reference::open(&path).unwrap();
         assert_eq!(reference.contigs().collect::<Vec<_>>(), [("one".to_string(), 11), ("two".into(), 2)]);
         assert_eq!(decode(&reference.fetch("one", 3, 9).unwrap()), "TACGTN");
@@ -203,8 +206,24 @@ fn references_give_any_interval() {
             let error = reference.fetch("one", start, end).unwrap_err();
             assert!(matches!(error, DataError::Outside { length: 11, .. }), "{error}");
         }
+        let is_lower = reference.lower_case("one", 3, 11).unwrap();
+        assert_eq!(is_lower, [false, false, false, false, false, true, true, false]);
+        assert!(matches!(reference.lower_case("one", 3, 12), Err(DataError::Outside { length: 11, .. })));
         let error = reference.fetch("three", 0, 1).unwrap_err();
         assert_eq!(error.to_string(), format!("{} has no record `three`", path.display()));
+    }
+}
+
+#[test]
+fn packed_files_that_are_cut_short_are_refused_whatever_they_hold() {
+    let place = Place::new();
+    let (fasta, bed) = (packed(&format!(">one\n{}\n", "ACGGT".repeat(500))), packed(&"one\t2\t5\n".repeat(500)));
+    for share in [0.5, 0.9] {
+        let cut = |whole: &[u8]| place.file(&whole[..(whole.len() as f64 * share) as usize]);
+        let error = Reference::open(cut(&fasta)).err().unwrap();
+        assert!(matches!(error, DataError::Gzip { .. }), "{error}");
+        let error = read_bed(cut(&bed)).unwrap_err();
+        assert!(matches!(error, DataError::Gzip { .. }), "{error}");
     }
 }
 
@@ -237,6 +256,33 @@ fn every_second_sequence_is_of_the_other_strand() {
     let turned = (0..1000).filter(|_| augment(tokens.clone(), &mut rng) == other).count();
     assert!((420..580).contains(&turned), "{turned}");
     assert!(tokens.contains(&N));
+}
+
+/// How often each pair of neighbours occurs.
+fn pairs(tokens: &[u8]) -> BTreeMap<[u8; 2], usize> {
+    let mut found = BTreeMap::new();
+    tokens.windows(2).for_each(|pair| *found.entry([pair[0], pair[1]]).or_default() += 1);
+    found
+}
+
+proptest! {
+    #[test]
+    fn shuffled_sequences_have_the_same_pairs_and_ends(tokens in prop::collection::vec(7..12_u8, 0..80), seed: u64) {
+        let shuffled = shuffle_pairs(&tokens, &mut StdRng::seed_from_u64(seed));
+        prop_assert_eq!(pairs(&shuffled), pairs(&tokens));
+        prop_assert_eq!((shuffled.len(), shuffled.first(), shuffled.last()), (tokens.len(), tokens.first(), tokens.last()));
+    }
+}
+
+#[test]
+fn every_order_of_the_same_pairs_is_as_likely() {
+    // All orders with the pairs of AACAGA: two loops of A may come in any order, AA before, between or behind them.
+    let (tokens, mut rng) = (encode("AACAGA").unwrap(), StdRng::seed_from_u64(1));
+    let mut found = BTreeMap::<_, usize>::new();
+    (0..6000).for_each(|_| *found.entry(decode(&shuffle_pairs(&tokens, &mut rng))).or_default() += 1);
+    let expected = ["AACAGA", "AAGACA", "ACAAGA", "ACAGAA", "AGAACA", "AGACAA"];
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
+    assert!(found.values().all(|count| (850..1150).contains(count)), "{found:?}");
 }
 
 #[test]

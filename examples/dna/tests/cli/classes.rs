@@ -70,6 +70,67 @@ fn every_model_is_trained_on_every_fold_once() {
 }
 
 #[test]
+fn tables_are_read_in_every_form() {
+    let place = place();
+    let kmers = ["finetune", "--data=table.tsv", "--models=kmer", "--folds=2", "--out"];
+    place.expect_success(&[&kmers[..], &["classes"]].concat());
+    let expected = fs::read_to_string(place.path("classes/table.md")).unwrap();
+    let rna = table().replace("\tsite", ",site").replace("\tother", ",other");
+    let rna: String =
+        rna.lines().map(|line| line[..24].to_lowercase().replace('t', "u") + &line[24..] + "\r\n").collect();
+    fs::write(place.path("table.tsv"), rna).unwrap();
+    place.expect_success(&[&kmers[..], &["rna"]].concat());
+    assert_eq!(fs::read_to_string(place.path("rna/table.md")).unwrap(), expected);
+}
+
+#[test]
+fn promoters_and_their_shuffled_sequences_become_a_table() {
+    let place = Place::new();
+    let starts = ["chr1\tx\ttranscript\t301\t900\t.\t+", "chr1\tx\ttranscript\t100\t1500\t.\t-"];
+    // The same once more, one that overlaps, one before the contig, other features, a contig that is not there.
+    let others = [
+        "chr1\tx\ttranscript\t301\t700\t.\t+",
+        "chr1\tx\ttranscript\t320\t700\t.\t+",
+        "chr1\tx\ttranscript\t10\t700\t.\t+",
+        "chr1\tx\texon\t1000\t1100\t.\t+",
+        "chr9\tx\ttranscript\t301\t900\t.\t+",
+    ];
+    let gtf: String = starts.iter().chain(&others).map(|line| format!("{line}\t.\tgene_id \"g\";\r\n")).collect();
+    fs::write(place.path("genes.gtf"), format!("#comment\n{gtf}")).unwrap();
+    let promoters = ["promoters", "--fasta=genome.fa", "--gtf=genes.gtf", "--before=20", "--after=10"];
+    let told = place.expect_success(&promoters);
+    assert!(told.starts_with("2 promoters of 5 starts"), "{told}");
+    let table = fs::read_to_string(place.path("promoters.tsv")).unwrap();
+    let genome = crate::genome();
+    let chr1: String = genome.lines().skip(1).take_while(|line| !line.starts_with('>')).collect();
+    let other: String = chr1[1490..1520].chars().rev().map(complement).collect();
+    let sequences: Vec<_> = table.lines().map(|line| line.split_once('\t').unwrap()).collect();
+    assert_eq!((sequences[1], sequences[3]), ((&chr1[280..310], "promoter"), (other.as_str(), "promoter")));
+    assert!([0, 2].iter().all(|&index| sequences[index].1 == "shuffled" && sequences[index].0.len() == 30));
+    place.expect_success(&["finetune", "--data=promoters.tsv", "--models=kmer", "--folds=2", "--out=classes"]);
+
+    for (text, expected) in [
+        ("chr1\tx\ttranscript\t0\t9\t.\t+\t.\t.\n", "line 1 of genes.gtf: `0` is no position"),
+        ("chr1\tx\ttranscript\t1\t9\t.\t.\t.\t.\n", "the strand is `.`"),
+        ("chr1 x transcript\n", "1 columns, expected 9"),
+        ("chr9\tx\ttranscript\t1\t9\t.\t+\t.\t.\n", "none of its 1 starts of transcripts has a window"),
+    ] {
+        fs::write(place.path("genes.gtf"), text).unwrap();
+        place.expect_refusal(&promoters, expected);
+    }
+    place.expect_refusal(&[&promoters[..3], &["--after=0"]].concat(), "--after 0");
+}
+
+fn complement(letter: char) -> char {
+    match letter {
+        'A' => 'T',
+        'C' => 'G',
+        'G' => 'C',
+        _ => 'A',
+    }
+}
+
+#[test]
 fn bad_tables_are_refused_by_the_line() {
     let place = place();
     for (text, expected) in [

@@ -23,6 +23,7 @@ fn bad_flags_and_files_are_refused() {
         (&["pretrain", "--length=1"], "--length 1"),
         (&["pretrain", "--batch=0"], "--batch 0"),
         (&["pretrain", "--ph", "--objective=causal"], "--objective masked"),
+        (&["pretrain", "--repeat-weight=2"], "--repeat-weight 2: expected 0 to 1"),
         (&["pretrain", "--resume"], "no checkpoint in runs/dna"),
         (&["pretrain", "--device=abacus"], "unknown device `abacus`"),
         (&["finetune", "--folds=1"], "--folds 1"),
@@ -33,6 +34,7 @@ fn bad_flags_and_files_are_refused() {
         (&["saliency", "--model=absent", "--sequence="], "--sequence 0"),
         (&["saliency", "--model=absent", "--fasta=bad.fa"], "letter '!' at position 5 of record `one`"),
         (&["saliency", "--model=absent"], "--sequence"),
+        (&["saliency", "--model=absent", "--fasta=genome.fa"], "more than 1000 nucleotides"),
         (&["eval", "--model=absent"], "absent/config.json"),
         (&["embed", "genome.fa", "--model=absent", "--out=rows.npy"], "absent/config.json"),
     ];
@@ -51,6 +53,11 @@ fn runs_are_neither_lost_nor_changed_by_mistake() {
     place.expect_refusal(
         &["embed", "genome.fa", "--model=run", "--out=rows.npy", "--max-length=100"],
         "more than 100 nucleotides",
+    );
+    fs::write(place.path("outside.bed"), "chr1\t0\t40\nchr2\t1190\t1201\n").unwrap();
+    place.expect_refusal(
+        &["embed", "genome.fa", "--model=run", "--out=rows.npy", "--bed=outside.bed"],
+        "1190..1201 is not within record `chr2` of genome.fa, which has 1200 nucleotides",
     );
     for name in ["state.json", "model.bpk", "optimizer.bpk"] {
         let path = place.path("run/checkpoint-00000020").join(name);

@@ -51,6 +51,28 @@ fn a_masked_model_is_measured_and_gives_embeddings_and_pictures() {
 }
 
 #[test]
+fn letters_in_lower_case_count_as_much_as_was_asked_for() {
+    for model in [&[][..], &["--ph"], &["--objective=causal"]] {
+        let place = Place::with_run(&[&["--out=upper"], model].concat());
+        let upper = fs::read_to_string(place.path("genome.fa")).unwrap();
+        let lower = upper.to_lowercase();
+        let (half, _) = lower.split_once(">chr2").unwrap();
+        fs::write(place.path("lower.fa"), &lower).unwrap();
+        fs::write(place.path("half.fa"), half.to_string() + &upper[half.len()..]).unwrap();
+        let tiny: Vec<_> = TINY.iter().copied().filter(|flag| !flag.starts_with("--data")).collect();
+        let model = |data: &str, out: &str, weight: &str| {
+            let more = ["--data", data, "--out", out, "--repeat-weight", weight];
+            place.expect_success(&[&tiny[..], &more, model].concat());
+            fs::read(place.path(out).join("model/model.safetensors")).unwrap()
+        };
+        let upper = fs::read(place.path("upper/model/model.safetensors")).unwrap();
+        // The mean is the same if all count half.
+        assert!(model("lower.fa", "lower", "0.5") == upper && model("half.fa", "same", "1") == upper);
+        assert!(model("half.fa", "half", "0.5") != upper);
+    }
+}
+
+#[test]
 fn a_causal_model_writes_nucleotides() {
     let place = Place::with_run(&["--objective=causal", "--out=run"]);
     let generate = ["generate", "--model=run", "--prompt=ACGT", "--length=50", "--seed=3"];

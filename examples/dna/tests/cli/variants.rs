@@ -80,6 +80,29 @@ fn a_run_goes_on_after_its_last_full_line() {
 }
 
 #[test]
+fn lower_case_and_the_line_ends_of_windows_change_nothing() {
+    let place = place(&[]);
+    place.expect_success(SCORE);
+    let expected = fs::read_to_string(place.path("out.vcf")).unwrap();
+    let columns = |line: &str| match line.split('\t').collect::<Vec<_>>()[..] {
+        [contig, position, id, reference, alternates, ..] if !line.starts_with('#') && !alternates.contains('<') => {
+            [contig, position, id, &reference.to_lowercase(), &alternates.to_lowercase()].join("\t") + "\t.\t.\t."
+        }
+        _ => line.to_string(),
+    };
+    let lower: String = vcf().lines().map(|line| columns(line) + "\r\n").collect();
+    fs::write(place.path("in.vcf"), lower).unwrap();
+    fs::write(place.path("genome.fa"), genome().to_lowercase().replace('\n', "\r\n")).unwrap();
+    place.expect_success(SCORE);
+    let found = fs::read_to_string(place.path("out.vcf")).unwrap();
+    let entries = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|line| Some(line.split_once("DNA_")?.1.to_string())).collect()
+    };
+    assert_eq!(entries(&found), entries(&expected));
+    assert!(!found.contains('\r'));
+}
+
+#[test]
 fn files_that_are_not_vcf_are_refused() {
     let place = place(&[]);
     for (text, expected) in [
