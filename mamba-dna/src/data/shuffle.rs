@@ -9,6 +9,14 @@ use rand::{Rng, RngExt};
 ///
 /// # Panics
 /// If a token is none of the [vocabulary](crate::tokens).
+///
+/// ```
+/// use mamba_dna::data::shuffle_pairs;
+/// use mamba_dna::tokens::{A, C, G, T};
+///
+/// let shuffled = shuffle_pairs(&[A, C, G, A, T, A, C, C, T], &mut rand::rng());
+/// assert_eq!((shuffled.len(), shuffled[0], shuffled[8]), (9, A, T));
+/// ```
 pub fn shuffle_pairs<R: Rng + ?Sized>(tokens: &[u8], rng: &mut R) -> Vec<u8> {
     let (Some(&first), Some(&last)) = (tokens.first(), tokens.last()) else { return Vec::new() };
     let mut next: [Vec<u8>; VOCABULARY] = Default::default();
