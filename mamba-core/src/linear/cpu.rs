@@ -108,21 +108,22 @@ impl Kernel for Columns<'_> {
     #[inline(always)]
     fn run<V: Lanes>(mut self) {
         match self.x.len() / self.d_in {
-            1 => self.rows::<V, 1>(),
-            2 => self.rows::<V, 2>(),
-            3 => self.rows::<V, 3>(),
-            _ => self.rows::<V, ROWS>(),
+            // As many rows of the weight at once as there are registers for.
+            1 => self.rows::<V, 1, 8>(),
+            2 => self.rows::<V, 2, 4>(),
+            3 => self.rows::<V, 3, 4>(),
+            _ => self.rows::<V, ROWS, 4>(),
         }
     }
 }
 
 impl Columns<'_> {
     #[inline(always)]
-    fn rows<V: Lanes, const R: usize>(&mut self) {
+    fn rows<V: Lanes, const R: usize, const K: usize>(&mut self) {
         let mut k = self.part.start;
-        while k + 4 <= self.part.end {
-            self.add::<V, R, 4>(k);
-            k += 4;
+        while k + K <= self.part.end {
+            self.add::<V, R, K>(k);
+            k += K;
         }
         for k in k..self.part.end {
             self.add::<V, R, 1>(k);
