@@ -84,10 +84,8 @@ const ALL: [Published; 13] = [
 ];
 
 impl SMambaConfig {
-    /// The model and the training of the
-    /// [original program's scripts](https://github.com/wzhwzhwzh0921/S-D-Mamba/tree/main/scripts/multivariate_forecasting)
-    /// for a data set (`ETTh1`, `ETTm2`, `weather`, `electricity`, `PEMS08`, and so on) and a horizon of the paper, with
-    /// a look-back of 96; none for others.
+    /// The model and the training of the [original program's scripts] for a data set (`ETTh1`, `ETTm2`, `weather`,
+    /// `electricity`, `PEMS08`, and so on) and a horizon of the paper, with a look-back of 96; none for others.
     ///
     /// Time marks are further tokens there, except for Solar and PEMS, whose files have no dates.
     ///
@@ -98,6 +96,8 @@ impl SMambaConfig {
     /// assert_eq!((model.d_model, model.horizon, training.epochs), (256, 96, 10));
     /// assert!(SMambaConfig::published("ETTh1", 100).is_none());
     /// ```
+    ///
+    /// [original program's scripts]: https://github.com/wzhwzhwzh0921/S-D-Mamba/tree/main/scripts
     pub fn published(dataset: &str, horizon: usize) -> Option<(Self, TrainingConfig)> {
         let named = |set: &&Published| set.names.iter().any(|name| name.eq_ignore_ascii_case(dataset));
         let set = ALL.iter().find(named)?;
