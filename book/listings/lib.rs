@@ -8,6 +8,7 @@ mod examples;
 mod figures;
 mod first_layer;
 mod four_tokens;
+mod kernel;
 mod language;
 mod links;
 mod new_model;
