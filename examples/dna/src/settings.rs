@@ -16,10 +16,10 @@ pub struct Settings {
     #[arg(long, value_enum, default_value = "masked", help_heading = "Model")]
     pub objective: Objective,
     /// Channels, of one strand for a masked model
-    #[arg(long, default_value_t = 64, help_heading = "Model")]
+    #[arg(long, default_value_t = 32, help_heading = "Model")]
     pub d_model: usize,
     /// Number of blocks
-    #[arg(long, default_value = "2", default_value_if("objective", "causal", "3"), help_heading = "Model")]
+    #[arg(long, default_value_t = 2, help_heading = "Model")]
     pub n_layer: usize,
     /// A masked model of one strand (Caduceus-Ph), trained on both, instead of one for both strands (Caduceus-PS)
     #[arg(long, help_heading = "Model")]
@@ -31,7 +31,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 512, help_heading = "Training")]
     pub length: usize,
     /// Optimizer steps
-    #[arg(long, default_value = "1200", default_value_if("objective", "causal", "3500"), help_heading = "Training")]
+    #[arg(long, default_value_t = 2000, help_heading = "Training")]
     pub steps: usize,
     /// Steps over which the learning rate rises to its peak
     #[arg(long, default_value_t = 100, help_heading = "Training")]
