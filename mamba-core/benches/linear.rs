@@ -22,8 +22,9 @@ const ON_GPU: [[usize; 3]; 6] = [
 ];
 const ON_CPU: [[usize; 3]; 4] = [[512, 768, 3072], [512, 1536, 80], [512, 48, 1536], [512, 1536, 768]];
 
-/// One token, as in decoding.
-const ONE_ROW: [[usize; 3]; 2] = [[1, 768, 3072], [1, 768, 50_280]];
+/// A few tokens, as in decoding; on CPUs `linear` has a kernel for up to eight.
+const FEW_ROWS: [[usize; 3]; 6] =
+    [[1, 768, 3072], [8, 768, 3072], [9, 768, 3072], [1, 768, 50_280], [8, 768, 50_280], [9, 768, 50_280]];
 
 type Route = (&'static str, fn(Tensor<2>, Tensor<2>) -> Tensor<2>);
 const ROUTES: [Route; 2] = [("matmul", Tensor::matmul), ("linear", |x, weight| linear(x, weight, None))];
@@ -53,7 +54,7 @@ fn products(criterion: &mut Criterion) {
             if on_gpu {
                 group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
             }
-            for &[rows, d_in, d_out] in shapes.iter().chain(&ONE_ROW) {
+            for &[rows, d_in, d_out] in shapes.iter().chain(&FEW_ROWS) {
                 let random =
                     |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device).cast(dtype);
                 let (x, weight) = (random([rows, d_in]), random([d_in, d_out]));

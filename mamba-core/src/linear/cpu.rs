@@ -15,10 +15,8 @@ use std::ops::Range;
 
 /// Rows that are multiplied with a part of the weight while it is in registers.
 const ROWS: usize = 4;
-/// With more of them, tiles are faster, if no factor has to be transposed for them.
-const FEW: usize = ROWS;
-/// With more of them, tiles are faster in any case.
-const FEW_TRANSPOSED: usize = 8 * ROWS;
+/// With more of them, tiles are faster (`benches/linear.rs` has both sides of the bound).
+const FEW: usize = 2 * ROWS;
 /// Parts of a sum over the rows of a weight, and rows of a part at least. Constants, so that sums do not depend on the
 /// number of threads.
 const PARTS: usize = 16;
@@ -37,21 +35,21 @@ pub trait FewRowsBackend: Backend {
 /// `x W`, if there are few rows, and nobody asks for gradients.
 pub(super) fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Option<Tensor<D>> {
     let [_, d_out] = weight.dims();
-    serves(x, weight, FEW).then(|| with_rows(x, d_out, |x| Dispatch::few_rows(x, weight.clone().into_dispatch())))
+    serves(x, weight).then(|| with_rows(x, d_out, |x| Dispatch::few_rows(x, weight.clone().into_dispatch())))
 }
 
-/// `x W^T`, if there are not too many rows, and nobody asks for gradients.
+/// `x W^T`, if there are few rows, and nobody asks for gradients.
 pub(super) fn linear_transposed<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Option<Tensor<D>> {
     let [d_out, _] = weight.dims();
     let product = |x| Dispatch::few_rows_transposed(x, weight.clone().into_dispatch());
-    serves(x, weight, FEW_TRANSPOSED).then(|| with_rows(x, d_out, product))
+    serves(x, weight).then(|| with_rows(x, d_out, product))
 }
 
-fn serves<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, few: usize) -> bool {
+fn serves<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> bool {
     let rows: usize = x.dims()[..D - 1].iter().product();
     let is_f32 = x.dtype() == DType::F32 && weight.dtype() == DType::F32;
     let in_use = rows > 0 && !weight.dims().contains(&0);
-    is_f32 && in_use && rows <= few && !x.is_autodiff() && !weight.is_autodiff() && is_cpu(&x.device())
+    is_f32 && in_use && rows <= FEW && !x.is_autodiff() && !weight.is_autodiff() && is_cpu(&x.device())
 }
 
 fn with_rows<const D: usize>(

@@ -61,8 +61,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
 
 /// `x weight^T`, as [`linear()`] of the transposed weight: the head of a model that shares its embedding.
 ///
-/// On CPUs, general products copy a factor that is transposed, which would take several times as long as the product of
-/// a few rows.
+/// On CPUs, general products copy a factor that is transposed; for a few rows there is a kernel that does not.
 ///
 /// # Shapes
 /// - `x`: `[.., d_in]`; `weight`: `[d_out, d_in]`. Returns `[.., d_out]`.
