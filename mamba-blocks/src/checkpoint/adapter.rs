@@ -2,13 +2,12 @@
 //! and `adapter_model.safetensors`.
 
 use super::error::{CheckpointError, TensorProblem, TensorProblems};
-use super::files::read_json;
-use super::module::write;
+use super::files::{read_json, write};
 use super::weights::Stored;
 use super::{keys, safetensors};
 use crate::lm::MambaLm;
 use crate::lora::{LoraConfig, LoraTarget};
-use ::safetensors::tensor::{Dtype, TensorView, serialize};
+use ::safetensors::Dtype;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 use serde::Deserialize;
@@ -46,14 +45,7 @@ pub(super) fn save(model: &MambaLm, folder: &Path) -> Result<(), CheckpointError
     let config = describe(model).ok_or_else(|| CheckpointError::write(folder, "the model has no adapters"))?;
     let mut factors = Factors::default();
     model.visit(&mut factors);
-    let views = factors.found.iter().map(|(key, data)| {
-        let view = TensorView::new(Dtype::F32, data.shape().to_vec(), data.as_bytes());
-        view.map(|view| (key.as_str(), view))
-    });
-    let views = views.collect::<Result<Vec<_>, _>>();
-    let format = Some([("format".to_string(), "pt".to_string())].into());
-    let bytes = views.and_then(|views| serialize(views, format));
-    let bytes = bytes.map_err(|error| CheckpointError::write(folder, error))?;
+    let bytes = safetensors::serialized(&factors.found).map_err(|error| CheckpointError::write(folder, error))?;
 
     fs::create_dir_all(folder).map_err(|error| CheckpointError::write(folder, error))?;
     write(&folder.join(WEIGHTS), &bytes)?;
@@ -118,7 +110,7 @@ fn published(path: &str) -> Option<String> {
 #[derive(Default)]
 struct Factors {
     path: Vec<String>,
-    found: Vec<(String, TensorData)>,
+    found: Vec<(String, Dtype, TensorData)>,
 }
 
 impl ModuleVisitor for Factors {
@@ -133,7 +125,7 @@ impl ModuleVisitor for Factors {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(key) = published(&self.path.join(".")) {
             let data = param.val().swap_dims(0, 1).cast(DType::F32).into_data();
-            self.found.push((key, data));
+            self.found.push((key, Dtype::F32, data));
         }
     }
 }

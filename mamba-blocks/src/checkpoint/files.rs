@@ -1,11 +1,13 @@
-//! Which files of a folder hold the weights.
+//! Which files of a folder hold the weights, and how files are written.
 
 use super::error::CheckpointError;
+use burn_store::burn_pack::{self, AtomicFile};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 /// In the order in which transformers looks for them; it does not know the last.
@@ -73,4 +75,16 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Checkpoin
     size(path)?;
     let bytes = fs::read(path).map_err(CheckpointError::read(path))?;
     serde_json::from_slice(&bytes).map_err(|error| CheckpointError::damaged(path, error))
+}
+
+/// In one step: written beside its place first.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let write = || {
+        let (scratch, mut file) = AtomicFile::create(path)?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        drop(file);
+        written.map_err(|error| burn_pack::Error::IoError(error.to_string()))?;
+        scratch.commit()
+    };
+    write().map_err(|error| CheckpointError::write(path, error))
 }

@@ -5,9 +5,9 @@
 
 use super::error::CheckpointError;
 use super::weights::{Source, Stored};
-use burn::tensor::DType;
-use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use burn::tensor::{DType, TensorData};
+use safetensors::tensor::{Metadata, TensorView, serialize};
+use safetensors::{Dtype, SafeTensorError};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -67,4 +67,13 @@ pub(super) fn read(mut file: &File, start: u64, bytes: usize) -> io::Result<Vec<
     file.seek(SeekFrom::Start(start))?;
     file.read_exact(&mut data)?;
     Ok(data)
+}
+
+/// A file with these tensors, as PyTorch's own are.
+pub(super) fn serialized(tensors: &[(String, Dtype, TensorData)]) -> Result<Vec<u8>, SafeTensorError> {
+    let views = tensors.iter().map(|(key, dtype, data)| {
+        let view = TensorView::new(*dtype, data.shape().to_vec(), data.as_bytes());
+        view.map(|view| (key.as_str(), view))
+    });
+    serialize(views.collect::<Result<Vec<_>, _>>()?, Some([("format".to_string(), "pt".to_string())].into()))
 }

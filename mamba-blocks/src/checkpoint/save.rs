@@ -5,11 +5,9 @@ use super::files::{self, BURNPACK};
 use crate::lm::MambaLm;
 use burn::module::Module;
 use burn::tensor::DType;
-use burn_store::burn_pack::{self, AtomicFile};
 use burn_store::{BurnToPyTorchAdapter, BurnpackStore, ModuleSnapshot, ModuleStore, SafetensorsStore};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 /// From the paths of our parameters to the names there; Burn's adapter has renamed `gamma` and transposed.
@@ -47,15 +45,7 @@ fn save(model: &MambaLm, folder: &Path, weights: &mut impl ModuleStore) -> Resul
     // Other programs know of no adapters beside the weights.
     model.clone().materialize().save_into(weights).map_err(|error| CheckpointError::write(folder, error))?;
 
-    let path = folder.join("config.json");
-    let write = || {
-        let (scratch, mut file) = AtomicFile::create(&path)?;
-        let written = writeln!(file, "{:#}", config(model)).and_then(|()| file.sync_all());
-        drop(file);
-        written.map_err(|error| burn_pack::Error::IoError(error.to_string()))?;
-        scratch.commit()
-    };
-    write().map_err(|error| CheckpointError::write(&path, error))
+    files::write(&folder.join("config.json"), format!("{:#}\n", config(model)).as_bytes())
 }
 
 /// What transformers calls the sizes of `model`.

@@ -30,11 +30,12 @@ impl Layout {
 /// `model` with the weights in the file `path`, in f32.
 pub(crate) fn load<M: Module>(model: M, path: &Path, layout: &Layout) -> Result<M, WeightsError> {
     let names = layout.names();
-    load_file(path, &names, model).map_err(|error| match (error, tensor_shapes(path, &names)) {
-        (CheckpointError::Tensors { path, problems }, Ok(shapes)) => {
-            WeightsError::Tensors { path, problems, looks_like: (layout.looks_like)(&shapes) }
+    load_file(path, &names, model).map_err(|error| match error {
+        CheckpointError::Tensors { path, problems } => {
+            let looks_like = tensor_shapes(&path, &names).ok().and_then(|shapes| (layout.looks_like)(&shapes));
+            WeightsError::Tensors { path, problems, looks_like }
         }
-        (error, _) => WeightsError::File(error),
+        error => WeightsError::File(error),
     })
 }
 

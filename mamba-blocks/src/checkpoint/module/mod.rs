@@ -9,7 +9,6 @@ mod save;
 pub use file::{load_file, tensor_shapes};
 pub use folder::{load_module, read_config};
 pub use save::save_module;
-pub(super) use save::write;
 
 use std::collections::BTreeMap;
 

@@ -4,13 +4,13 @@ use super::ModuleLayout;
 use super::folder::CONFIG;
 use super::names::Place;
 use crate::checkpoint::error::CheckpointError;
-use ::safetensors::tensor::{Dtype, TensorView, serialize};
+use crate::checkpoint::files::write;
+use crate::checkpoint::safetensors;
+use ::safetensors::Dtype;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
-use burn_store::burn_pack::{self, AtomicFile};
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 const WEIGHTS: &str = "model.safetensors";
@@ -35,30 +35,11 @@ pub fn save_module<M: Module>(
         let length = values.len();
         (key, Dtype::I64, TensorData::new(values, [length]))
     }));
-    let views = tensors.iter().map(|(key, dtype, data)| {
-        let view = TensorView::new(*dtype, data.shape().to_vec(), data.as_bytes());
-        view.map(|view| (key.as_str(), view))
-    });
-    let views = views.collect::<Result<Vec<_>, _>>();
-    let format = Some([("format".to_string(), "pt".to_string())].into());
-    let bytes = views.and_then(|views| serialize(views, format));
-    let bytes = bytes.map_err(|error| CheckpointError::write(folder, error))?;
+    let bytes = safetensors::serialized(&tensors).map_err(|error| CheckpointError::write(folder, error))?;
 
     fs::create_dir_all(folder).map_err(|error| CheckpointError::write(folder, error))?;
     write(&folder.join(WEIGHTS), &bytes)?;
     write(&folder.join(CONFIG), format!("{config:#}\n").as_bytes())
-}
-
-/// In one step: written beside its place first.
-pub(in crate::checkpoint) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    let write = || {
-        let (scratch, mut file) = AtomicFile::create(path)?;
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        drop(file);
-        written.map_err(|error| burn_pack::Error::IoError(error.to_string()))?;
-        scratch.commit()
-    };
-    write().map_err(|error| CheckpointError::write(path, error))
 }
 
 /// Collects the parameters as PyTorch has them.
