@@ -22,7 +22,8 @@ use crate::selective_scan::Path;
 use crate::{Direction, ScanOrder};
 use backend::{CausalConv1dBackend, ConvConfig, ConvInputs};
 use burn::backend::Dispatch;
-use burn::tensor::{Bool, DType, Tensor};
+use burn::tensor::kind::Basic;
+use burn::tensor::{Bool, DType, Device, Tensor};
 
 /// Tokens that one thread convolves; its share of the weights' gradient is summed with the others' afterwards.
 const CHUNK: usize = 64;
@@ -151,7 +152,7 @@ pub fn causal_conv1d(x: Tensor<3>, weight: Tensor<2>, options: CausalConv1dOptio
     let config = ConvConfig { silu, reverse: direction == Direction::Reverse, chunk: CHUNK };
     let (y, final_state) = Dispatch::causal_conv1d(inputs, config);
     let final_state = match width {
-        1 => Tensor::zeros([batch, 0, channels], (&device, dtype)),
+        1 => zeros([batch, 0, channels], &device, dtype),
         _ => Tensor::from_dispatch(final_state),
     };
     CausalConv1dOutput { y: Tensor::from_dispatch(y), final_state }
@@ -186,6 +187,11 @@ pub fn causal_conv1d_step(
     let options = CausalConv1dOptions { bias, silu, initial_state: Some(state), ..Default::default() };
     let CausalConv1dOutput { y, final_state } = causal_conv1d(x.unsqueeze_dim(1), weight, options);
     (y.squeeze_dim(1), final_state)
+}
+
+/// Zeros, or a tensor without elements: Burn 0.22's `fusion` runs none of the operations it joins with `zeros` of such.
+fn zeros<const D: usize, K: Basic>(shape: [usize; D], device: &Device, dtype: DType) -> Tensor<D, K> {
+    if shape.contains(&0) { Tensor::empty(shape, (device, dtype)) } else { Tensor::zeros(shape, (device, dtype)) }
 }
 
 fn check(x: &Tensor<3>, weight: &Tensor<2>, options: &CausalConv1dOptions) {

@@ -1,7 +1,7 @@
 //! The convolution in plain tensor operations: the oracle of the kernels, and the path for f64 and for devices
 //! without a kernel.
 
-use super::{CausalConv1dOptions, CausalConv1dOutput};
+use super::{CausalConv1dOptions, CausalConv1dOutput, zeros};
 use crate::Direction;
 use crate::selective_scan::reference::{Visit, sigmoid};
 use burn::tensor::{DType, Tensor};
@@ -27,8 +27,8 @@ pub fn causal_conv1d(x: Tensor<3>, weight: Tensor<2>, options: CausalConv1dOptio
     let [_, width] = weight.dims();
     let CausalConv1dOptions { bias, silu: activate, initial_state, reset, order, direction } = options;
     let before = match initial_state {
-        Some(state) => state.cast(compute),
-        None => Tensor::zeros([batch, width - 1, channels], (&x.device(), compute)),
+        Some(state) if width > 1 => state.cast(compute),
+        _ => zeros([batch, width - 1, channels], &x.device(), compute),
     };
 
     let n_orders = order.as_ref().map_or(1, |order| order.dims()[0]);
@@ -44,7 +44,7 @@ pub fn causal_conv1d(x: Tensor<3>, weight: Tensor<2>, options: CausalConv1dOptio
         let segment = reset.as_ref().map(|reset| {
             let row = if reset.dims()[1] == 1 { 0 } else { k };
             let reset = visit.there(reset.clone().narrow(1, row, 1).squeeze_dim::<2>(1).int());
-            let before = Tensor::zeros([batch, width - 1], &reset.device());
+            let before = zeros([batch, width - 1], &reset.device(), reset.dtype());
             Tensor::cat(vec![before, reset.cumsum(1)], 1)
         });
         let seen = |start: usize, len: usize, from: usize, from_len: usize| {
@@ -66,8 +66,6 @@ pub fn causal_conv1d(x: Tensor<3>, weight: Tensor<2>, options: CausalConv1dOptio
         ys.push(visit.back(y));
         if width > 1 {
             states.push(seen(length, width - 1, width - 2 + length, 1));
-        } else {
-            states.push(Tensor::zeros([batch, 0, block], (&x.device(), compute)));
         }
     }
 
@@ -78,5 +76,9 @@ pub fn causal_conv1d(x: Tensor<3>, weight: Tensor<2>, options: CausalConv1dOptio
     if activate {
         y = y.clone() * sigmoid(y);
     }
-    CausalConv1dOutput { y: y.cast(dtype), final_state: Tensor::cat(states, 2).cast(dtype) }
+    let final_state = match width {
+        1 => zeros([batch, 0, channels], &x.device(), dtype),
+        _ => Tensor::cat(states, 2).cast(dtype),
+    };
+    CausalConv1dOutput { y: y.cast(dtype), final_state }
 }

@@ -55,10 +55,24 @@ fn convolutions_of_odd_shapes_are_exact(device: &TestDevice) {
     check(device, "convolution, odd shapes", specs);
 }
 
+fn resets_are_exact_at_length_1(device: &TestDevice) {
+    let mut specs = vec![];
+    for width in 1..=4 {
+        for batch in BATCHES {
+            for orders in [0, 1] {
+                let options = Options { reset: true, orders, ..Options::default() };
+                specs.push(spec(batch, 1, 48, width, options, specs.len() as u64));
+            }
+        }
+    }
+    check(device, "convolution, resets at length 1", specs);
+}
+
 on_every_device!(
     the_convolution_of_width_1_is_exact,
     the_convolution_of_widths_2_to_4_is_exact,
     the_convolution_of_widths_5_to_8_is_exact,
     every_option_of_the_convolution_is_exact_alone_and_left_out,
     convolutions_of_odd_shapes_are_exact,
+    resets_are_exact_at_length_1,
 );
