@@ -6,6 +6,7 @@ import platform
 import statistics
 import sys
 import time
+import traceback
 
 
 def times_of(call, wait=lambda: None, samples=10, sample_s=0.02, warm_s=0.2, limit_s=math.inf):
@@ -76,6 +77,9 @@ def environment(text):
     return {"who": "environment", "op": f"{text}, Python {platform.python_version()}"}
 
 
+PRINTED = ("tflops", "gb_per_s", "tokens_per_s", "nucleotides_per_s", "peak_gib")
+
+
 class Report:
     """Records, printed as they come and written to a file after each: a run that is stopped keeps what it has."""
 
@@ -88,7 +92,7 @@ class Report:
         if "median_ms" in record:
             what = ", ".join(record[key] for key in ("who", "op", "dtype", "shape", "pass"))
             times = f"{record['median_ms']:.4g} ms ({record['min_ms']:.4g} to {record['max_ms']:.4g})"
-            rates = [key for key in ("tflops", "gb_per_s", "tokens_per_s") if key in record]
+            rates = [key for key in PRINTED if key in record]
             print(f"{what}: {times}" + "".join(f", {record[key]:.4g} {key}" for key in rates), flush=True)
         else:
             print(": ".join(str(record[key]) for key in ("who", "op", "note") if key in record), flush=True)
@@ -109,3 +113,4 @@ class Report:
         except Exception as error:  # a peer may fail in any way, and the others are still wanted
             self.add(absent(name, name, f"{type(error).__name__}: {error}"))
             print(f"{name} failed", file=sys.stderr)
+            traceback.print_exc()

@@ -68,7 +68,7 @@ def merged(runs):
     return {**runs[0], **times, **rates, "runs": len(runs)}
 
 
-RATES = {"tflops": "TFLOP/s", "gb_per_s": "GB/s", "tokens_per_s": "tokens/s"}
+RATES = {"tflops": "TFLOP/s", "gb_per_s": "GB/s", "tokens_per_s": "tokens/s", "nucleotides_per_s": "nucleotides/s"}
 
 
 def rows_of(records):
