@@ -52,10 +52,12 @@ fn main() {
         let nucleotides = Distribution::Uniform(f64::from(A), f64::from(T) + 1.0);
         let tokens = Tensor::<2, Int>::random([1, length], nucleotides, &device);
         // Not the first call of a device, which compiles.
-        drop(model.forward(tokens.clone().narrow(1, 0, length.min(4096))).into_data());
+        drop(model.forward(tokens.clone().narrow(1, 0, length.min(4096))));
+        device.sync().expect("the device works");
         memory::forget_peak();
         let started = Instant::now();
-        drop(model.forward(tokens).into_data());
+        drop(model.forward(tokens));
+        device.sync().expect("the device works");
         let seconds = started.elapsed().as_secs_f64();
         let (peak, share) = match memory::peak() {
             Some(bytes) => (memory::bytes(bytes), format!("{}", bytes / length as u64)),
