@@ -65,7 +65,7 @@ impl Plan {
     /// For the backward kernels, which keep the states of a window.
     pub(crate) fn backward(client: &Client, rows: usize, d_state: usize, vectors: Vectors, config: ScanConfig) -> Self {
         let least_states = if wants_more_units(client, 2, rows, d_state) { 2 } else { 4 };
-        let tile = if Math::of(client) == Math::Ptx { 16 } else { 8 };
+        let tile = if is_software(client) { 8 } else { 16 };
         Self::new(client, d_state, least_states, tile, vectors, config)
     }
 
@@ -211,7 +211,8 @@ fn wants_more_units(client: &Client, times: usize, rows: usize, d_state: usize) 
 
 /// Units that keep the device busy.
 fn wanted_units(hardware: &HardwareProperties) -> usize {
-    const PROCESSORS: u32 = 32;
+    // Vulkan and its kin do not tell. With too few a large device idles, with too many a small one scans some spans more.
+    const PROCESSORS: u32 = 128;
     const UNITS: usize = 512;
     hardware.num_streaming_multiprocessors.unwrap_or(PROCESSORS) as usize * UNITS
 }
