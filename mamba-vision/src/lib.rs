@@ -30,6 +30,7 @@ mod branch;
 mod channel_attention;
 mod checkpoint;
 mod config;
+mod conv;
 pub mod data;
 mod drop_path;
 mod efficient_vmamba;

@@ -1,7 +1,7 @@
 //! What lies between the blocks of VMamba: patches in, half the image from stage to stage.
 
-use super::ss2d::{channels_first, channels_last};
-use crate::init;
+use super::ss2d::channels_last;
+use crate::{conv, init};
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -60,10 +60,12 @@ impl PatchEmbed {
 
     /// See [`PatchEmbed`].
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.norm1.forward(channels_last(self.conv1.forward(images)));
         match (&self.conv2, &self.norm2) {
-            (Some(conv2), Some(norm2)) => norm2.forward(channels_last(conv2.forward(channels_first(gelu(x))))),
-            _ => x,
+            (Some(conv2), Some(norm2)) => {
+                let x = self.norm1.forward(conv::halving(&self.conv1, channels_last(images)));
+                norm2.forward(conv::halving(conv2, gelu(x)))
+            }
+            _ => self.norm1.forward(channels_last(self.conv1.forward(images))),
         }
     }
 }
@@ -114,7 +116,7 @@ impl Downsample {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Merge(merge) => project(&merge.reduction, merge.merged_norm.forward(squares(x))),
-            Self::Conv(down) => down.norm.forward(channels_last(down.conv.forward(channels_first(x)))),
+            Self::Conv(down) => down.norm.forward(conv::halving(&down.conv, x)),
         }
     }
 }

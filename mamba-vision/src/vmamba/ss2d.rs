@@ -3,6 +3,7 @@
 use super::layers::squares;
 use super::pattern::ScanPattern;
 use crate::channel_attention::REDUCTION;
+use crate::conv;
 use crate::init;
 use crate::local::{DirectionMerge, check_directions};
 use crate::order::{Grid, OrderError, ScanPaths, padded_scan_paths, scan_paths};
@@ -173,7 +174,7 @@ impl Ss2d {
             }
             false => (project(&self.in_proj, input), None),
         };
-        let x = silu(channels_last(self.conv2d.forward(channels_first(x))));
+        let x = silu(conv::depthwise(&self.conv2d, x));
         let y = self.out_norm.forward(self.scan(x));
         let y = match z {
             Some(z) => y * silu(z),

@@ -1,0 +1,110 @@
+//! The two convolutions of 3 x 3 that hierarchical models have, channels last as everything around them.
+//!
+//! Burn has these convolutions; the modules here are its own. But its kernels take channels first, and those for the
+//! gradients of a depthwise one work, on GPUs, through one small product for every channel. Here the depthwise one is
+//! made of the causal convolutions along rows that `mamba-core` has kernels for, and the other of one product.
+
+use burn::nn::conv::Conv2d;
+use burn::tensor::{Int, Tensor};
+use mamba_core::{CausalConv1dOptions, causal_conv1d, linear};
+
+/// A depthwise convolution of 3 x 3 with a padding of one: `[batch, height, width, channels]`, the same shape.
+pub(crate) fn depthwise(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, channels] = x.dims();
+    // With a zero behind every row, the image is one sequence: what a row sees of the one before is that zero.
+    let x = x.pad([(0, 0), (0, 0), (0, 1), (0, 0)], 0.0).reshape([batch, height * (width + 1), channels]);
+    let along_rows = |row: usize, x: Tensor<3>| {
+        let weight = conv.weight.val().narrow(2, row, 1).reshape([channels, 3]);
+        let mut options = CausalConv1dOptions::new();
+        if let (1, Some(bias)) = (row, &conv.bias) {
+            options = options.with_bias(bias.val());
+        }
+        let y = causal_conv1d(x, weight, options).y;
+        // The place before is the middle.
+        y.reshape([batch, height, width + 1, channels]).narrow(2, 1, width)
+    };
+    let [above, middle, below] = [0, 1, 2].map(|row| along_rows(row, x.clone()));
+    let rows = height - 1;
+    if rows == 0 {
+        return middle;
+    }
+    let above = above.narrow(1, 0, rows).pad([(0, 0), (1, 0), (0, 0), (0, 0)], 0.0);
+    let below = below.narrow(1, 1, rows).pad([(0, 0), (0, 1), (0, 0), (0, 0)], 0.0);
+    above + middle + below
+}
+
+/// A convolution of 3 x 3 at every second place with a padding of one: from `[batch, height, width, channels]` to
+/// `[batch, ceil(height / 2), ceil(width / 2), out_channels]`.
+pub(crate) fn halving(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, channels] = x.dims();
+    let [out_channels, ..] = conv.weight.dims();
+    let [rows, columns] = [height.div_ceil(2), width.div_ceil(2)];
+    let behind = |size: usize, half: usize| 2 * half + 1 - size;
+    let x = x.pad([(0, 0), (1, behind(height, rows)), (1, behind(width, columns)), (0, 0)], 0.0);
+    // [batch, rows + 1, columns + 1, row in square, column in square, channels]
+    let squares = x.reshape([batch, rows + 1, 2, columns + 1, 2, channels]).permute([0, 1, 3, 2, 4, 5]);
+    // What a place sees: its square, the upper half of that below, the left half of that beside it, and the corner.
+    let of = |[down, right]: [usize; 2]| {
+        let x = squares.clone().narrow(1, down, rows).narrow(2, right, columns);
+        let (tall, wide) = (2 - down, 2 - right);
+        x.narrow(3, 0, tall).narrow(4, 0, wide).reshape([batch, rows, columns, tall * wide * channels])
+    };
+    let seen = Tensor::cat([[0, 0], [1, 0], [0, 1], [1, 1]].map(of).to_vec(), 3);
+    // The nine places of a kernel, row by row, in that order.
+    let order = Tensor::<1, Int>::from_data([0, 1, 3, 4, 6, 7, 2, 5, 8], &seen.device());
+    let weight = conv.weight.val().permute([2, 3, 1, 0]).reshape([9, channels, out_channels]).select(0, order);
+    linear(seen, weight.reshape([9 * channels, out_channels]), conv.bias.as_ref().map(|bias| bias.val()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::nn::PaddingConfig2d;
+    use burn::nn::conv::Conv2dConfig;
+    use burn::tensor::{Device, Distribution};
+
+    /// The same through Burn, and the gradients of both: of the input, the weight and the bias.
+    fn compare(channels: [usize; 2], stride: usize, groups: usize, own: fn(&Conv2d, Tensor<4>) -> Tensor<4>) {
+        let device = Device::default().autodiff();
+        for [height, width] in [[1, 1], [1, 5], [4, 1], [2, 2], [3, 4], [7, 6], [8, 9]] {
+            for bias in [true, false] {
+                let conv = Conv2dConfig::new(channels, [3, 3])
+                    .with_stride([stride; 2])
+                    .with_groups(groups)
+                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                    .with_bias(bias)
+                    .init(&device);
+                let x = Tensor::<4>::random([2, height, width, channels[0]], Distribution::Default, &device);
+                let by_burn = |x: Tensor<4>| conv.forward(x.permute([0, 3, 1, 2])).permute([0, 2, 3, 1]);
+                let found: [&dyn Fn(Tensor<4>) -> Tensor<4>; 2] = [&|x| own(&conv, x), &by_burn];
+                let [mine, burns] = found.map(|forward| {
+                    let x = x.clone().detach().require_grad();
+                    let y = forward(x.clone());
+                    // Weights that differ from place to place.
+                    let grads = y.clone().powi_scalar(2).sum().backward();
+                    let mut all = vec![y.into_data(), x.grad(&grads).expect("of the input").into_data()];
+                    all.push(conv.weight.val().grad(&grads).expect("of the weight").into_data());
+                    all.extend(
+                        conv.bias.as_ref().map(|bias| bias.val().grad(&grads).expect("of the bias").into_data()),
+                    );
+                    all
+                });
+                for (mine, burns) in mine.iter().zip(&burns) {
+                    assert_eq!(mine.shape(), burns.shape(), "{height} x {width}");
+                    let tolerance = burn::tensor::Tolerance::<f32>::rel_abs(1e-5, 1e-5);
+                    mine.assert_approx_eq(burns, tolerance);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn depthwise_is_burns_convolution() {
+        compare([5, 5], 1, 5, depthwise);
+    }
+
+    #[test]
+    fn halving_is_burns_convolution() {
+        compare([3, 4], 2, 1, halving);
+    }
+}
