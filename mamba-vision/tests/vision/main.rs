@@ -1,5 +1,6 @@
 //! Behaviour of the orders and the vision models, on the device that `MAMBA_TEST_DEVICE` names.
 
+mod at_224;
 mod close;
 mod data;
 #[path = "../../../mamba-blocks/tests/blocks/device.rs"]
