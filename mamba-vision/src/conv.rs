@@ -1,8 +1,8 @@
-//! The two convolutions of 3 x 3 that hierarchical models have, channels last as everything around them.
+//! The convolutions of hierarchical models, channels last as everything around them.
 //!
 //! Burn has these convolutions; the modules here are its own. But its kernels take channels first, and those for the
 //! gradients of a depthwise one work, on GPUs, through one small product for every channel. Here the depthwise one is
-//! made of the causal convolutions along rows that `mamba-core` has kernels for, and the other of one product.
+//! made of the causal convolutions along rows that `mamba-core` has kernels for, and the others of one product.
 
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Int, Tensor};
@@ -56,6 +56,13 @@ pub(crate) fn halving(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     linear(seen, weight.reshape([9 * channels, out_channels]), conv.bias.as_ref().map(|bias| bias.val()))
 }
 
+/// A convolution of 1 x 1: from `[batch, height, width, channels]` to `[batch, height, width, out_channels]`.
+pub(crate) fn pointwise(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    let [out_channels, channels, ..] = conv.weight.dims();
+    let weight = conv.weight.val().reshape([out_channels, channels]).transpose();
+    linear(x, weight, conv.bias.as_ref().map(|bias| bias.val()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,17 +71,13 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     /// The same through Burn, and the gradients of both: of the input, the weight and the bias.
-    fn compare(channels: [usize; 2], stride: usize, groups: usize, own: fn(&Conv2d, Tensor<4>) -> Tensor<4>) {
+    fn compare(config: Conv2dConfig, own: fn(&Conv2d, Tensor<4>) -> Tensor<4>) {
         let device = Device::default().autodiff();
         for [height, width] in [[1, 1], [1, 5], [4, 1], [2, 2], [3, 4], [7, 6], [8, 9]] {
             for bias in [true, false] {
-                let conv = Conv2dConfig::new(channels, [3, 3])
-                    .with_stride([stride; 2])
-                    .with_groups(groups)
-                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                    .with_bias(bias)
-                    .init(&device);
-                let x = Tensor::<4>::random([2, height, width, channels[0]], Distribution::Default, &device);
+                let conv = config.clone().with_bias(bias).init(&device);
+                let [channels, _] = config.channels;
+                let x = Tensor::<4>::random([2, height, width, channels], Distribution::Default, &device);
                 let by_burn = |x: Tensor<4>| conv.forward(x.permute([0, 3, 1, 2])).permute([0, 2, 3, 1]);
                 let found: [&dyn Fn(Tensor<4>) -> Tensor<4>; 2] = [&|x| own(&conv, x), &by_burn];
                 let [mine, burns] = found.map(|forward| {
@@ -98,13 +101,22 @@ mod tests {
         }
     }
 
+    fn three(channels: [usize; 2]) -> Conv2dConfig {
+        Conv2dConfig::new(channels, [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+    }
+
     #[test]
     fn depthwise_is_burns_convolution() {
-        compare([5, 5], 1, 5, depthwise);
+        compare(three([5, 5]).with_groups(5), depthwise);
     }
 
     #[test]
     fn halving_is_burns_convolution() {
-        compare([3, 4], 2, 1, halving);
+        compare(three([3, 4]).with_stride([2, 2]), halving);
+    }
+
+    #[test]
+    fn pointwise_is_burns_convolution() {
+        compare(Conv2dConfig::new([3, 4], [1, 1]), pointwise);
     }
 }

@@ -1,6 +1,7 @@
 //! The blocks of EfficientVMamba.
 
 use crate::channel_attention::ChannelAttention;
+use crate::conv;
 use crate::drop_path::DropPath;
 use crate::vmamba::{Ss2d, channels_first, channels_last};
 use burn::module::Module;
@@ -58,8 +59,8 @@ impl ConvBranch {
 
     /// `[batch, height, width, d_model]`, the same shape.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.norm.forward(self.conv.forward(channels_first(x)));
-        channels_last(self.proj.forward(gelu(x)))
+        let x = self.norm.forward(channels_first(conv::depthwise(&self.conv, x)));
+        conv::pointwise(&self.proj, channels_last(gelu(x)))
     }
 }
 
@@ -96,9 +97,10 @@ impl InvertedResidual {
 
     /// `[batch, height, width, d_model]`, the same shape.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let wide = relu(self.conv_pw.forward(channels_first(x.clone())));
-        let wide = self.se.forward(relu(self.conv_dw.forward(wide)));
-        x + self.drop_path.forward(channels_last(self.conv_pw2.forward(wide)))
+        let wide = relu(self.conv_pw.forward(x.clone(), conv::pointwise));
+        let wide = relu(self.conv_dw.forward(wide, conv::depthwise));
+        let wide = channels_last(self.se.forward(channels_first(wide)));
+        x + self.drop_path.forward(self.conv_pw2.forward(wide, conv::pointwise))
     }
 }
 
@@ -112,8 +114,9 @@ pub struct ConvNorm {
 }
 
 impl ConvNorm {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(self.conv.forward(x))
+    /// Channels are last; `convolve` is how.
+    fn forward(&self, x: Tensor<4>, convolve: fn(&Conv2d, Tensor<4>) -> Tensor<4>) -> Tensor<4> {
+        channels_last(self.norm.forward(channels_first(convolve(&self.conv, x))))
     }
 }
 
@@ -129,8 +132,9 @@ pub struct SqueezeExcite {
 impl SqueezeExcite {
     /// `[batch, channels, height, width]`, the same shape.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mean = x.clone().mean_dim(3).mean_dim(2);
-        x * sigmoid(self.conv_expand.forward(relu(self.conv_reduce.forward(mean))))
+        let mean = channels_last(x.clone().mean_dim(3).mean_dim(2));
+        let few = relu(conv::pointwise(&self.conv_reduce, mean));
+        x * channels_first(sigmoid(conv::pointwise(&self.conv_expand, few)))
     }
 }
 
