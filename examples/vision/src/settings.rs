@@ -25,13 +25,13 @@ pub struct Settings {
     #[arg(long, default_value_t = 64)]
     pub side: usize,
     /// How often every image is seen
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 30)]
     pub epochs: usize,
     /// Images of one step
     #[arg(long, default_value_t = 32)]
     pub batch: usize,
     /// Learning rate after the first epoch, in which it rises; from there it falls to zero along a cosine
-    #[arg(long, default_value_t = 4e-3)]
+    #[arg(long, default_value_t = 2e-3)]
     pub lr: f64,
     /// Weight decay
     #[arg(long, default_value_t = 0.05)]
