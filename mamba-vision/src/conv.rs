@@ -5,32 +5,24 @@
 //! made of the causal convolutions along rows that `mamba-core` has kernels for, and the others of one product.
 
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 use mamba_core::{CausalConv1dOptions, causal_conv1d, linear};
 
 /// A depthwise convolution of 3 x 3 with a padding of one: `[batch, height, width, channels]`, the same shape.
 pub(crate) fn depthwise(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = x.dims();
+    let [rows, columns] = [height + 2, width + 1];
     // With a zero behind every row, the image is one sequence: what a row sees of the one before is that zero.
-    let x = x.pad([(0, 0), (0, 0), (0, 1), (0, 0)], 0.0).reshape([batch, height * (width + 1), channels]);
-    let along_rows = |row: usize, x: Tensor<3>| {
+    let x = x.pad([(0, 0), (1, 1), (0, 1), (0, 0)], 0.0).reshape([batch, rows * columns, channels]);
+    let along_rows = |row: usize, options| {
         let weight = conv.weight.val().narrow(2, row, 1).reshape([channels, 3]);
-        let mut options = CausalConv1dOptions::new();
-        if let (1, Some(bias)) = (row, &conv.bias) {
-            options = options.with_bias(bias.val());
-        }
-        let y = causal_conv1d(x, weight, options).y;
+        let y = causal_conv1d(x.clone(), weight, options).y.reshape([batch, rows, columns, channels]);
         // The place before is the middle.
-        y.reshape([batch, height, width + 1, channels]).narrow(2, 1, width)
+        y.slice([0..batch, row..row + height, 1..columns, 0..channels])
     };
-    let [above, middle, below] = [0, 1, 2].map(|row| along_rows(row, x.clone()));
-    let rows = height - 1;
-    if rows == 0 {
-        return middle;
-    }
-    let above = above.narrow(1, 0, rows).pad([(0, 0), (1, 0), (0, 0), (0, 0)], 0.0);
-    let below = below.narrow(1, 1, rows).pad([(0, 0), (0, 1), (0, 0), (0, 0)], 0.0);
-    above + middle + below
+    let plain = CausalConv1dOptions::new;
+    let middle = conv.bias.as_ref().map_or_else(plain, |bias| plain().with_bias(bias.val()));
+    along_rows(0, plain()) + along_rows(1, middle) + along_rows(2, plain())
 }
 
 /// A convolution of 3 x 3 at every second place with a padding of one: from `[batch, height, width, channels]` to
@@ -49,11 +41,16 @@ pub(crate) fn halving(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
         let (tall, wide) = (2 - down, 2 - right);
         x.narrow(3, 0, tall).narrow(4, 0, wide).reshape([batch, rows, columns, tall * wide * channels])
     };
-    let seen = Tensor::cat([[0, 0], [1, 0], [0, 1], [1, 1]].map(of).to_vec(), 3);
-    // The nine places of a kernel, row by row, in that order.
-    let order = Tensor::<1, Int>::from_data([0, 1, 3, 4, 6, 7, 2, 5, 8], &seen.device());
-    let weight = conv.weight.val().permute([2, 3, 1, 0]).reshape([9, channels, out_channels]).select(0, order);
-    linear(seen, weight.reshape([9 * channels, out_channels]), conv.bias.as_ref().map(|bias| bias.val()))
+    // The places of the kernel that each of these meets.
+    let kernel = conv.weight.val().permute([2, 3, 1, 0]);
+    let meets = |[down, right]: [usize; 2]| {
+        let (tall, wide) = (2 - down, 2 - right);
+        let places = kernel.clone().narrow(0, 2 * down, tall).narrow(1, 2 * right, wide);
+        places.reshape([tall * wide * channels, out_channels])
+    };
+    let parts = [[0, 0], [1, 0], [0, 1], [1, 1]];
+    let (seen, weight) = (Tensor::cat(parts.map(of).to_vec(), 3), Tensor::cat(parts.map(meets).to_vec(), 0));
+    linear(seen, weight, conv.bias.as_ref().map(|bias| bias.val()))
 }
 
 /// A convolution of 1 x 1: from `[batch, height, width, channels]` to `[batch, height, width, out_channels]`.
