@@ -257,9 +257,53 @@ fn sum_params(
     }
 }
 
+/// The sums of `pieces` of neighbouring rows of `partial` `[rows, width]`, each by a unit.
+#[cube(launch_unchecked, address_type = "dynamic")]
+fn sum_pieces(partial: &Tensor<f32>, sums: &mut Tensor<f32>, rows: usize, pieces: usize) {
+    if ABSOLUTE_POS >= sums.len() {
+        terminate!();
+    }
+    let width = sums.len() / pieces;
+    let of_piece = rows.div_ceil(pieces);
+    let first = ABSOLUTE_POS / width * of_piece;
+    let mut sum = f32::new(0.0);
+    for row in first..(first + of_piece).min(rows) {
+        sum += partial[row * width + ABSOLUTE_POS % width];
+    }
+    sums[ABSOLUTE_POS] = sum;
+}
+
+/// Fewer rows with the same sums: about the root of their number, if there are many.
+fn fewer_rows(partial: CubeTensor) -> CubeTensor {
+    const MANY: usize = 512;
+    let [rows, width, channels] = partial.shape().dims();
+    if rows <= MANY {
+        return partial;
+    }
+    let pieces = rows.isqrt();
+    let sums = empty(&partial, [pieces, width, channels], DType::F32);
+    let client = partial.client.clone();
+    let (cubes, dim) = small_cubes(&client, pieces * width * channels);
+    // SAFETY: every index is below the shapes.
+    unsafe {
+        sum_pieces::launch_unchecked(
+            &client,
+            cubes,
+            dim,
+            address_type(&[&partial]),
+            partial.into_tensor_arg(),
+            sums.clone().into_tensor_arg(),
+            rows,
+            pieces,
+        );
+    }
+    sums
+}
+
 /// The sums of `partial` `[rows, columns + 1 or columns + 2, channels]` over the rows: those of the first columns
 /// `[channels, columns]`, of the next, and of the last.
 pub(crate) fn sum_of_params(partial: CubeTensor, columns: usize) -> (CubeTensor, CubeTensor, Option<CubeTensor>) {
+    let partial = fewer_rows(partial);
     let [_, width, channels] = partial.shape().dims();
     let client = partial.client.clone();
     let matrix = empty(&partial, [channels, columns.max(1)], DType::F32);

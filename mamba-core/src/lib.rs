@@ -8,6 +8,7 @@
 //! | [`causal_conv1d()`] | Gu & Dao 2023, section 3.4 | the short depthwise convolution before it |
 //! | [`selective_state_update()`] | the same recurrence | one step of decoding |
 //! | [`add_rms_norm()`] | Gu & Dao 2023, section 3.4 | the residual stream and its norm between two mixers |
+//! | [`layer_norm()`] | Ba et al. 2016 | the norm of vision and time series models |
 //! | [`linear()`] | | the projections around them: Burn's, or cuBLASLt's on CUDA with `cublas` |
 //!
 //! Every operator folder has the same rooms: `mod.rs` (the function, its arguments and checks), `reference.rs` (plain
@@ -31,6 +32,7 @@ mod order;
 
 pub mod add_rms_norm;
 pub mod causal_conv1d;
+pub mod layer_norm;
 pub mod linear;
 pub mod selective_scan;
 pub mod selective_state_update;
@@ -40,6 +42,7 @@ pub use backend::records_graphs;
 pub use causal_conv1d::{CausalConv1dOptions, CausalConv1dOutput, causal_conv1d, causal_conv1d_step};
 #[cfg(feature = "cube")]
 pub use launches::launches;
+pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_transposed};
 pub use order::{Direction, OrderError, ScanOrder};
 pub use selective_scan::{SelectiveScanOptions, SelectiveScanOutput, selective_scan};

@@ -140,14 +140,16 @@ impl Part {
     }
 }
 
-/// All parts, batch row by batch row and in the order of the channels; the same number for every batch row.
-pub(crate) fn parts(batch: usize, channels: usize, n_orders: usize, n_groups: usize) -> Vec<Part> {
+/// All parts, order by order, then batch row by batch row and in the order of the channels; within an order the same
+/// number for every batch row. The orders are worked on together, or `one_by_one`.
+pub(crate) fn parts(batch: usize, channels: usize, n_orders: usize, n_groups: usize, one_by_one: bool) -> Vec<Part> {
     let (per_order, per_group) = (channels / n_orders, channels / n_groups);
     let mut cuts: Vec<usize> =
         (0..=n_orders).map(|k| k * per_order).chain((0..=n_groups).map(|g| g * per_group)).collect();
     cuts.sort_unstable();
     cuts.dedup();
-    let wanted = PARTS.div_ceil(batch * (cuts.len() - 1));
+    let wanted = if one_by_one { PARTS * n_orders } else { PARTS };
+    let wanted = wanted.div_ceil(batch * (cuts.len() - 1));
     let mut parts = Vec::new();
     for batch in 0..batch {
         for cut in cuts.windows(2) {
@@ -159,6 +161,7 @@ pub(crate) fn parts(batch: usize, channels: usize, n_orders: usize, n_groups: us
             }
         }
     }
+    parts.sort_by_key(|part| part.order);
     parts
 }
 
@@ -209,23 +212,23 @@ mod tests {
 
     #[test]
     fn parts_cover_every_channel_once_and_straddle_no_boundary() {
-        for (batch, channels, n_orders, n_groups) in
-            [(1, 1, 1, 1), (2, 48, 2, 1), (3, 48, 1, 2), (1, 96, 4, 6), (2, 2048, 1, 1), (100, 40, 2, 2)]
+        let shapes = [(1, 1, 1, 1), (2, 48, 2, 1), (3, 48, 1, 2), (1, 96, 4, 6), (2, 2048, 1, 1), (100, 40, 2, 2)];
+        for ((batch, channels, n_orders, n_groups), one_by_one) in
+            shapes.into_iter().flat_map(|shape| [false, true].map(|one_by_one| (shape, one_by_one)))
         {
-            let parts = parts(batch, channels, n_orders, n_groups);
-            assert_eq!(parts.len() % batch, 0);
-            let mut next = 0;
+            let parts = parts(batch, channels, n_orders, n_groups, one_by_one);
+            assert!(parts.is_sorted_by_key(|part| (part.order, part.batch)));
+            let mut seen = vec![false; batch * channels];
             for part in &parts {
                 for Block { start, width } in part.blocks() {
-                    assert_eq!(part.batch * channels + start, next);
-                    next += width;
                     for channel in start..start + width {
+                        assert!(!std::mem::replace(&mut seen[part.batch * channels + channel], true));
                         assert_eq!(part.order, channel / (channels / n_orders));
                         assert_eq!(part.group, channel / (channels / n_groups));
                     }
                 }
             }
-            assert_eq!(next, batch * channels);
+            assert!(seen.into_iter().all(|seen| seen));
         }
     }
 }

@@ -85,6 +85,8 @@ pub struct ScanConfig {
     pub delta_softplus: bool,
     /// Whether the path is walked from its end.
     pub reverse: bool,
+    /// Orders whose outputs are added up: `n_orders`, or 1 if every order has its own.
+    pub summed: usize,
     /// Tokens between two saved states.
     pub chunk: usize,
     /// Whether states are saved for the backward pass.
@@ -110,7 +112,7 @@ pub(crate) const NOTHING_SAVED: [usize; 4] = [1; 4];
     Cube: cfg(feature = "cube"),
 )]
 pub trait SelectiveScanBackend: Backend {
-    /// Returns `y`, the final state, and what the backward pass takes as `saved_states`: the states before every chunk,
+    /// Returns `y`, `[batch, length, d_inner / summed]`, the final state, and what the backward pass takes as `saved_states`: the states before every chunk,
     /// in an order of the backend's own.
     #[fusion(meta = meta::scan)]
     fn selective_scan(
@@ -140,7 +142,8 @@ mod meta {
         let [batch, d_inner, d_state] = state.shape.dims();
         let [_, length, _] = inputs.delta.shape.dims();
         let saved = config.saved_shape([batch, length, d_inner], d_state);
-        (inputs.delta.clone(), state.clone(), TensorSpec::new(saved.into(), state.dtype))
+        let y = TensorSpec::new([batch, length, d_inner / config.summed].into(), inputs.delta.dtype);
+        (y, state.clone(), TensorSpec::new(saved.into(), state.dtype))
     }
 
     pub(super) fn backward(

@@ -37,6 +37,7 @@ pub struct SelectiveScanOptions {
     reset: Option<Tensor<3, Bool>>,
     order: Option<ScanOrder>,
     direction: Direction,
+    sum_over_orders: bool,
     max_state_norm: Option<f64>,
 }
 
@@ -94,6 +95,13 @@ impl SelectiveScanOptions {
         self
     }
 
+    /// Whether the outputs of all orders are added up, gate and skip included: `y` has `d_inner / n_orders` channels
+    /// then, and neither it nor its gradient ever exists for every order.
+    pub fn with_sum_over_orders(mut self, sum_over_orders: bool) -> Self {
+        self.sum_over_orders = sum_over_orders;
+        self
+    }
+
     /// From which end the tokens (or the steps of the order) are visited.
     pub fn with_direction(mut self, direction: Direction) -> Self {
         self.direction = direction;
@@ -118,7 +126,7 @@ impl SelectiveScanOptions {
 /// What [`selective_scan()`] returns. Gradients flow through both tensors.
 #[derive(Clone, Debug)]
 pub struct SelectiveScanOutput {
-    /// `[batch, length, d_inner]`, in the dtype of `u`.
+    /// `[batch, length, d_inner]`, in the dtype of `u`; `d_inner / n_orders` channels if orders are summed.
     pub y: Tensor<3>,
     /// The state after the last step: `[batch, d_inner, d_state]`, f32.
     pub final_state: Tensor<3>,
@@ -172,7 +180,19 @@ pub fn selective_scan(
 
     let [batch, length, d_inner] = delta.dims();
     let [_, d_state] = a.dims();
-    let SelectiveScanOptions { d, z, delta_bias, delta_softplus, initial_state, reset, order, direction, .. } = options;
+    let SelectiveScanOptions {
+        d,
+        z,
+        delta_bias,
+        delta_softplus,
+        initial_state,
+        reset,
+        order,
+        direction,
+        sum_over_orders,
+        max_state_norm: _,
+    } = options;
+    let n_orders = order.as_ref().map_or(1, |order| order.dims()[0]);
     let steps = steps_table(order.as_ref(), reset.as_ref());
     let f32 = DType::F32;
     let per_channel = |x: Option<Tensor<1>>| match x {
@@ -198,6 +218,7 @@ pub fn selective_scan(
     let config = ScanConfig {
         delta_softplus,
         reverse: direction == Direction::Reverse,
+        summed: if sum_over_orders { n_orders } else { 1 },
         chunk: chunk_length(&device, length, d_state),
         save: false,
     };

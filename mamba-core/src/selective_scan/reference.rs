@@ -46,6 +46,7 @@ pub fn selective_scan(
         reset,
         order,
         direction,
+        sum_over_orders,
         max_state_norm,
     } = options;
 
@@ -120,6 +121,9 @@ pub fn selective_scan(
     if let Some(z) = z {
         let z = z.cast(compute);
         y = y * sigmoid(z.clone()) * z;
+    }
+    if sum_over_orders {
+        y = y.reshape([batch, length, n_orders, block]).sum_dim(2).squeeze_dim(2);
     }
     SelectiveScanOutput { y: y.cast(dtype), final_state: Tensor::cat(states, 1) }
 }

@@ -66,6 +66,8 @@ pub struct Case {
     /// `[batch, 1 or n_orders, length]`, 1 where the state is reset.
     pub reset: Option<Array>,
     pub reverse: bool,
+    /// Orders whose outputs a scan adds up, or 1.
+    pub summed: usize,
     /// What `y` and `final_state` are multiplied with in the loss; an output without an entry is not in the loss.
     pub weights: Arrays,
 }
@@ -285,7 +287,7 @@ impl<'a> Leaves<'a> {
             self.expect("a", part),
             self.expect("b", part),
             self.expect("c", part),
-            options.with_direction(self.direction()),
+            options.with_direction(self.direction()).with_sum_over_orders(self.case.summed > 1),
         );
         (y, final_state)
     }

@@ -52,7 +52,7 @@ fn for_all(device: &TestDevice, operator: Operator, check: impl Fn(Spec, &TestDe
 
 /// In their own order from the first to the last, without resets.
 fn straight(spec: Spec) -> Spec {
-    let options = Options { orders: 0, reset: false, reverse: false, shared_u: false, ..spec.options };
+    let options = Options { orders: 0, reset: false, reverse: false, shared_u: false, summed: false, ..spec.options };
     Spec { options, ..spec }
 }
 
@@ -100,7 +100,7 @@ fn steps_are_the_whole(device: &TestDevice, operator: Operator) {
 fn two_parts_with_the_carried_state_are_the_whole(device: &TestDevice, operator: Operator) {
     for_all(device, operator, |spec, TestDevice { device, .. }| {
         let length = spec.length.max(2);
-        let options = Options { orders: 0, reset_per_order: false, shared_u: false, ..spec.options };
+        let options = Options { orders: 0, reset_per_order: false, shared_u: false, summed: false, ..spec.options };
         let case = Spec { length, options, ..spec }.build();
         let cut = 1 + Rng::new(spec.seed).below(length - 1);
         let in_parts = |leaves: &Leaves| {
@@ -182,12 +182,14 @@ fn two_orders_are_two_calls(device: &TestDevice, operator: Operator) {
             for (name, array) in call.inputs.iter_mut().chain(&mut call.weights) {
                 match (case.operator.dimension(name, Axis::Channel), name.as_str()) {
                     (_, "u") if spec.options.shared_u => {}
+                    (_, "y") if case.summed == 2 => {}
                     (Some(dimension), _) => *array = array.select(dimension, &half),
                     // Groups are split as channels are.
                     (None, _) if spec.groups == 2 => *array = array.select(2, &[k]),
                     (None, _) => {}
                 }
             }
+            call.summed = 1;
             call.orders = vec![case.orders[k].clone()];
             call.reset = case.reset.as_ref().map(|reset| reset.select(1, &[k % reset.shape[1]]));
             run(&call, device)
@@ -197,6 +199,7 @@ fn two_orders_are_two_calls(device: &TestDevice, operator: Operator) {
             let [first, second] = [&calls[0][name], &calls[1][name]];
             match name.as_str() {
                 "grad_b" | "grad_c" if spec.groups == 2 => *array = concatenated(&[first, second], 2),
+                "y" if case.summed == 2 => *array = first.zip(second, |x, y| x + y),
                 "grad_u" if spec.options.shared_u => *array = first.zip(second, |x, y| x + y),
                 _ => {}
             }

@@ -55,7 +55,7 @@ impl Fixture {
     }
 
     fn case(&self, operator: Operator, activation: bool, inputs: Arrays, weights: Arrays) -> Case {
-        Case { operator, activation, inputs, orders: vec![], reset: None, reverse: false, weights }
+        Case { operator, activation, inputs, orders: vec![], reset: None, reverse: false, summed: 1, weights }
     }
 
     fn compare(&self, device: &TestDevice, actual: &Array, expected: &str) {

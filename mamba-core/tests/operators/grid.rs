@@ -95,7 +95,7 @@ grid! {
 /// Every option alone, then all but that one.
 pub fn one_by_one() -> Vec<Options> {
     type Switch = fn(&mut Options, bool);
-    let switches: [Switch; 9] = [
+    let switches: [Switch; 10] = [
         |options, on| options.d = on,
         |options, on| options.z = on,
         |options, on| options.bias = on,
@@ -108,6 +108,7 @@ pub fn one_by_one() -> Vec<Options> {
             (options.orders, options.shared_u, options.reset_per_order) =
                 if on { (2, true, true) } else { (1, false, false) }
         },
+        |options, on| (options.orders, options.summed) = if on { (3, true) } else { (options.orders, false) },
     ];
     let mut all = Options::default();
     switches.iter().for_each(|switch| switch(&mut all, true));
@@ -181,6 +182,23 @@ fn a_long_sequence_is_exact(device: &TestDevice) {
     check(device, "scan, long sequence", specs);
 }
 
+/// So many sequences that orders whose outputs are added are scanned some at a time, neither all nor one.
+fn orders_of_many_sequences_add_up(device: &TestDevice) {
+    let options = Options { orders: 4, shared_u: true, summed: true, d: true, bias: true, ..Options::default() };
+    let specs = [1, 4, 3].map(|groups| Spec {
+        operator: Operator::Scan,
+        batch: 64,
+        length: 3,
+        channels: 384,
+        states: 16,
+        groups,
+        options,
+        values: Values::Model,
+        seed: groups as u64,
+    });
+    check(device, "scan, many sequences", specs);
+}
+
 fn the_softplus_is_linear_above_twenty_and_does_not_overflow(device: &TestDevice) {
     let mut case = Spec {
         operator: Operator::Scan,
@@ -220,5 +238,6 @@ on_every_device!(
     every_option_of_the_scan_is_exact_alone_and_left_out,
     odd_shapes_are_exact,
     a_long_sequence_is_exact,
+    orders_of_many_sequences_add_up,
     the_softplus_is_linear_above_twenty_and_does_not_overflow,
 );

@@ -17,6 +17,7 @@ mod golden;
 mod gradients;
 mod grid;
 mod half;
+mod layer_norm;
 mod linear;
 mod misuse;
 mod oracle;

@@ -61,8 +61,9 @@ fn scan(case: &Case) -> Arrays {
     let (grad_y, grad_final) = (weights("y"), weights("final_state"));
     let (groups, u_channels) = (case.inputs["b"].shape[2], case.inputs["u"].shape[2]);
     let block = d_inner / case.orders.len().max(1);
+    let y_channels = d_inner / case.summed;
 
-    let mut y = Array::zeros(&[batch, length, d_inner]);
+    let mut y = Array::zeros(&[batch, length, y_channels]);
     let mut final_state = Array::zeros(&[batch, d_inner, n]);
     let mut grads = Grads::like(&case.inputs);
     let names = ["u", "delta", "a", "b", "c", "d", "z", "delta_bias", "initial_state"];
@@ -79,6 +80,7 @@ fn scan(case: &Case) -> Arrays {
             let path = case.path(e / block);
             let (a_e, d_e) = (&a[e * n..][..n], d.map_or(0.0, |d| d[e]));
             let at = |place: usize| (row * length + place) * d_inner + e;
+            let at_y = |place: usize| (row * length + place) * y_channels + e % y_channels;
             let at_u = |place: usize| (row * length + place) * u_channels + e % u_channels;
             let at_group = |place: usize| ((row * length + place) * groups + e / (d_inner / groups)) * n;
             let raw = |place: usize| delta[at(place)] + bias.map_or(0.0, |bias| bias[e]);
@@ -104,7 +106,7 @@ fn scan(case: &Case) -> Arrays {
                     h[t * n + i] = state[i];
                 }
                 ungated[t] = out;
-                y.values[at(place)] = out * z.map_or(1.0, |z| z[at(place)] * sigmoid(z[at(place)]));
+                y.values[at_y(place)] += out * z.map_or(1.0, |z| z[at(place)] * sigmoid(z[at(place)]));
             }
             final_state.values[state_at..][..n].copy_from_slice(&state);
 
@@ -114,7 +116,7 @@ fn scan(case: &Case) -> Arrays {
                 None => state.fill(0.0),
             }
             for (t, &place) in path.iter().enumerate().rev() {
-                let mut g = grad_y.map_or(0.0, |grad| grad[at(place)]);
+                let mut g = grad_y.map_or(0.0, |grad| grad[at_y(place)]);
                 if let Some(z) = z {
                     let z_t = z[at(place)];
                     gz[at(place)] = g * ungated[t] * silu_slope(z_t);

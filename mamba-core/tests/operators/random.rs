@@ -75,6 +75,8 @@ pub struct Options {
     /// 0: no table.
     pub orders: usize,
     pub shared_u: bool,
+    /// Whether a scan adds up its orders.
+    pub summed: bool,
 }
 
 impl Options {
@@ -92,6 +94,7 @@ impl Options {
             reverse: rng.coin(),
             orders: if channels.is_multiple_of(orders.max(1)) { orders } else { 1 },
             shared_u: rng.coin(),
+            summed: rng.coin(),
         }
     }
 }
@@ -129,7 +132,8 @@ impl Spec {
             inputs.insert("initial_state".into(), rng.normals(&state));
         }
         let mut weights: Arrays = BTreeMap::new();
-        weights.insert("y".into(), rng.normals(&[batch, length, channels]));
+        let summed = if operator == Operator::Scan && options.summed { options.orders.max(1) } else { 1 };
+        weights.insert("y".into(), rng.normals(&[batch, length, channels / summed]));
         weights.insert("final_state".into(), rng.normals(&state));
         for array in inputs.values_mut().chain(weights.values_mut()) {
             array.values.iter_mut().for_each(|x| *x = f64::from(*x as f32));
@@ -141,7 +145,8 @@ impl Spec {
             let share = (4.0 / length as f64).min(0.3);
             Array::from_fn(&[batch, rows, length], || f64::from(rng.uniform() < share))
         });
-        Case { operator, activation: options.activation, inputs, orders, reset, reverse: options.reverse, weights }
+        let Options { activation, reverse, .. } = options;
+        Case { operator, activation, inputs, orders, reset, reverse, summed, weights }
     }
 
     fn scan(&self, rng: &mut Rng) -> Arrays {

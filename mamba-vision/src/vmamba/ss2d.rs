@@ -185,21 +185,22 @@ impl Ss2d {
 
     /// The scans along all directions as one, `[batch, height, width, d_inner]`.
     fn scan(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, height, width, _] = x.dims();
+        let [_, height, width, channels] = x.dims();
         let (grid, dims, dtype) = (Grid::image(height, width), x.dims(), x.dtype());
         let orders = self.pattern.orders();
         let y = match (&self.pattern, &self.merge) {
             (ScanPattern::Atrous, _) => return self.scan_sub_grids(x),
             (_, None) => {
                 let paths = scan_paths(orders, grid, &x.device());
-                self.directions(x.flatten(1, 2), &expected(paths, dims)).sum_dim(2).squeeze_dim(2)
+                let options = SelectiveScanOptions::new().with_sum_over_orders(true);
+                self.directions(x.flatten(1, 2), &expected(paths, dims), options)
             }
             (_, Some(merge)) => {
                 let paths = expected(padded_scan_paths(orders, grid, None, &x.device()), dims);
                 let padding = paths.dims()[1] - grid.length();
-                let y = self.directions(padded(x.flatten(1, 2), padding), &paths);
-                let y = y.narrow(1, 0, grid.length());
-                merge.forward(y.iter_dim(2).map(|y| y.squeeze_dim(2)))
+                let y = self.directions(padded(x.flatten(1, 2), padding), &paths, SelectiveScanOptions::new());
+                let y = at_least_f32(y.narrow(1, 0, grid.length()));
+                merge.forward(y.split(channels, 2))
             }
         };
         y.reshape(dims).cast(dtype)
@@ -212,7 +213,8 @@ impl Ss2d {
         let x = squares(x);
         let [batch, rows, columns, channels] = x.dims();
         let paths = scan_paths(self.pattern.orders(), Grid::image(rows, columns), &device);
-        let y = self.directions(x.clone().flatten(1, 2), &expected(paths, x.dims()));
+        let options = SelectiveScanOptions::new();
+        let y = self.directions(x.clone().flatten(1, 2), &expected(paths, x.dims()), options);
         // [batch, rows, columns, column in square, row in square, d_inner]
         let y = y.reshape([batch, rows, columns, 2, 2, channels / 4]).permute([0, 1, 4, 2, 3, 5]);
         let y = y.reshape([batch, 2 * rows, 2 * columns, channels / 4]);
@@ -220,8 +222,8 @@ impl Ss2d {
     }
 
     /// What each direction gives of the tokens `[batch, length, d_inner]`, which all read, or of `k * d_inner`
-    /// channels, of which each reads its own: `[batch, length, k, d_inner]`, at least f32.
-    fn directions(&self, x: Tensor<3>, paths: &ScanPaths) -> Tensor<4> {
+    /// channels, of which each reads its own: `[batch, length, k * d_inner]`, or `d_inner` if `options` sum them.
+    fn directions(&self, x: Tensor<3>, paths: &ScanPaths, options: SelectiveScanOptions) -> Tensor<3> {
         let [batch, length, channels] = x.dims();
         let [k, features, d_inner] = self.x_proj_weight.dims();
         let [_, d_state] = self.a_logs.dims();
@@ -249,12 +251,11 @@ impl Ss2d {
         let c = dt_b_c.narrow(3, dt_rank + d_state, d_state);
         let a = at_least_f32(self.a_logs.val()).exp().neg();
 
-        let options = SelectiveScanOptions::new()
+        let options = options
             .with_delta_softplus(true)
             .with_delta_bias(self.dt_projs_bias.val().reshape([k * d_inner]))
             .with_d(self.ds.val());
-        let y = selective_scan(x, delta, a, b, c, paths.scan(batch, options)).y;
-        at_least_f32(y).reshape([batch, length, k, d_inner])
+        selective_scan(x, delta, a, b, c, paths.scan(batch, options)).y
     }
 }
 

@@ -36,7 +36,7 @@ struct Conv<'a, E> {
 
 impl<E: Float> Conv<'_, E> {
     fn parts(&self) -> Vec<Part> {
-        parts(self.dims.batch, self.dims.channels, self.walk.n_orders(), 1)
+        parts(self.dims.batch, self.dims.channels, self.walk.n_orders(), 1, false)
     }
 
     /// The chunks of the walk.

@@ -1,6 +1,7 @@
 //! The forward pass.
 
-use super::{Ahead, Dims, Rows, Scan, TILE, Tokens};
+use super::total::Places;
+use super::{Ahead, Dims, Rows, Scan, TILE, Tokens, Total};
 use crate::cpu::{
     Block, Disjoint, Float, Kernel, LANES, Lanes, Part, Row, array, exp2, parts_per_task, read_columns, sigmoid,
     vectorised, write_columns,
@@ -9,43 +10,46 @@ use rayon::prelude::*;
 use std::f32::consts::LOG2_E;
 
 pub(super) struct Output<E> {
-    pub(super) y: Vec<E>,
+    pub(super) y: Total<E>,
     pub(super) final_state: Vec<f32>,
     pub(super) chunk_states: Vec<f32>,
 }
 
 pub(super) fn forward<E: Float>(scan: &Scan<'_, E>) -> Output<E> {
     let Dims { batch, length, d_inner, d_state, .. } = scan.dims;
+    let summed = scan.config.summed > 1;
     let saved = scan.config.saved_shape([batch, length, d_inner], d_state);
     let mut out = Output {
-        y: E::zeros(batch * length * d_inner),
+        y: Total::new(batch * length * scan.y_channels(), summed),
         final_state: vec![0.0; batch * d_inner * d_state],
         chunk_states: vec![0.0; saved.iter().product()],
     };
     let (y, final_state, chunk_states) =
-        (Disjoint::new(&mut out.y), Disjoint::new(&mut out.final_state), Disjoint::new(&mut out.chunk_states));
-    let parts = scan.parts();
+        (out.y.places(), Disjoint::new(&mut out.final_state), Disjoint::new(&mut out.chunk_states));
     let arrays = &scan.arrays(None);
-    let per_task = parts_per_task(&parts, batch * length * d_inner * d_state);
-    parts.par_chunks(per_task).for_each(|parts| {
-        let mut states: Vec<States> = parts.iter().map(|part| States::new(scan, part)).collect();
-        let (mut tokens, mut rows) = (Tokens::default(), Rows::default());
-        for steps in scan.chunks(0..length) {
-            for (part, states) in parts.iter().zip(&mut states) {
-                tokens.read(scan, part, steps.clone());
-                let first = steps.start;
-                let (tokens, rows, y, chunk_states) = (&tokens, &mut rows, &y, &chunk_states);
-                vectorised(ForwardChunk { scan, arrays, part, first, tokens, states, rows, y, chunk_states });
+    let rounds = scan.rounds(summed);
+    for parts in &rounds {
+        let per_task = parts_per_task(parts, batch * length * d_inner * d_state / rounds.len());
+        parts.par_chunks(per_task).for_each(|parts| {
+            let mut states: Vec<States> = parts.iter().map(|part| States::new(scan, part)).collect();
+            let (mut tokens, mut rows) = (Tokens::default(), Rows::default());
+            for steps in scan.chunks(0..length) {
+                for (part, states) in parts.iter().zip(&mut states) {
+                    tokens.read(scan, part, steps.clone());
+                    let first = steps.start;
+                    let (tokens, rows, y, chunk_states) = (&tokens, &mut rows, &y, &chunk_states);
+                    vectorised(ForwardChunk { scan, arrays, part, first, tokens, states, rows, y, chunk_states });
+                }
             }
-        }
-        for (part, states) in parts.iter().zip(&states) {
-            for (block, state) in part.blocks().zip(states.now.chunks_exact(d_state)) {
-                let to = (part.batch * d_inner + block.start) * d_state;
-                // SAFETY: only this part has these channels in this batch row.
-                write_columns(state, unsafe { final_state.get(to, block.width * d_state) });
+            for (part, states) in parts.iter().zip(&states) {
+                for (block, state) in part.blocks().zip(states.now.chunks_exact(d_state)) {
+                    let to = (part.batch * d_inner + block.start) * d_state;
+                    // SAFETY: only this part has these channels in this batch row.
+                    write_columns(state, unsafe { final_state.get(to, block.width * d_state) });
+                }
             }
-        }
-    });
+        });
+    }
     out
 }
 
@@ -90,7 +94,7 @@ struct ForwardChunk<'a, E> {
     tokens: &'a Tokens,
     states: &'a mut States,
     rows: &'a mut Rows,
-    y: &'a Disjoint<'a, E>,
+    y: &'a Places<'a, E>,
     chunk_states: &'a Disjoint<'a, f32>,
 }
 
@@ -168,7 +172,7 @@ fn write_y<V: Lanes, E: Float>(
     block: Block,
     tokens: &Tokens,
     rows: &Rows,
-    to: &Disjoint<'_, E>,
+    to: &Places<'_, E>,
 ) {
     let d = Row::read(&scan.d[block.start..block.start + block.width]);
     for (t, step) in tokens.steps.iter().enumerate() {
@@ -182,7 +186,8 @@ fn write_y<V: Lanes, E: Float>(
             }
             y.store(&mut out.0[lane..]);
         }
-        // SAFETY: only this part has these channels in this batch row.
-        out.write(unsafe { to.get(scan.at(part, step.place, scan.dims.d_inner, block), block.width) });
+        let at = scan.at(part, step.place, scan.y_channels(), block);
+        // SAFETY: of the parts of a round only this one has these channels in this batch row.
+        unsafe { to.put(&out, at, block.width) };
     }
 }

@@ -8,6 +8,7 @@
 
 mod backward;
 mod forward;
+mod total;
 
 use super::backend::{Gate, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
 use crate::cpu::{Block, CpuBackend, Float, LANES, Lanes, Part, Row, Step, Walk, parts, prefetch, softplus, tensor};
@@ -16,6 +17,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use half::{bf16, f16};
 use std::ops::Range;
+use total::Total;
 
 /// States that the recurrence takes at a time.
 const TILE: usize = 4;
@@ -51,8 +53,9 @@ impl<E: Float> Scan<'_, E> {
     /// What is gathered, and how many channels it has.
     fn arrays<'b>(&'b self, grad_y: Option<&'b [E]>) -> Vec<(&'b [E], usize)> {
         let Dims { d_inner, u_channels, .. } = self.dims;
-        let others = [Some(self.delta), self.z, grad_y].into_iter().flatten().map(|from| (from, d_inner));
-        [(self.u, u_channels)].into_iter().chain(others).collect()
+        let grad_y = grad_y.map(|grad_y| (grad_y, self.y_channels()));
+        let others = [Some((self.delta, d_inner)), self.z.map(|z| (z, d_inner)), grad_y];
+        [(self.u, u_channels)].into_iter().chain(others.into_iter().flatten()).collect()
     }
 
     /// The chunks of the walk.
@@ -68,10 +71,17 @@ impl<E: Float> Scan<'_, E> {
         ((part.batch * length.div_ceil(chunk) + first / chunk) * d_inner + block.start) * d_state
     }
 
-    fn parts(&self) -> Vec<Part> {
+    /// Channels of the outputs.
+    fn y_channels(&self) -> usize {
+        self.dims.d_inner / self.config.summed
+    }
+
+    /// Everything there is to do, in rounds: with `one_by_one` one for every order, else a single one.
+    fn rounds(&self, one_by_one: bool) -> Vec<Vec<Part>> {
         // All channels that read one channel of `u` belong to different orders.
         let n_orders = (self.dims.d_inner / self.dims.u_channels).max(self.walk.n_orders());
-        parts(self.dims.batch, self.dims.d_inner, n_orders, self.dims.n_groups)
+        let parts = parts(self.dims.batch, self.dims.d_inner, n_orders, self.dims.n_groups, one_by_one);
+        parts.chunk_by(|x, y| !one_by_one || x.order == y.order).map(<[Part]>::to_vec).collect()
     }
 
     /// Where the channels of `block` start at `place`, in arrays with `channels` of them.
@@ -251,7 +261,7 @@ fn scan<B: CpuBackend, E: Float>(
         let out = forward::forward(scan);
         let saved = config.saved_shape([batch, length, d_inner], d_state);
         (
-            tensor::<B, _, 3>(out.y, [batch, length, d_inner], device),
+            tensor::<B, _, 3>(out.y.finish(), [batch, length, scan.y_channels()], device),
             tensor::<B, _, 3>(out.final_state, [batch, d_inner, d_state], device),
             tensor::<B, _, 4>(out.chunk_states, saved, device),
         )
@@ -273,7 +283,7 @@ fn scan_backward<B: CpuBackend, E: Float>(
         let tokens = [batch, length, d_inner];
         let grouped = [batch, length, n_groups, d_state];
         ScanGrads {
-            u: tensor::<B, _, 3>(grads.u, [batch, length, u_channels], device),
+            u: tensor::<B, _, 3>(grads.u.finish(), [batch, length, u_channels], device),
             delta: tensor::<B, _, 3>(grads.delta, tokens, device),
             a: tensor::<B, _, 2>(grads.a, [d_inner, d_state], device),
             b: tensor::<B, _, 4>(grads.b, grouped, device),

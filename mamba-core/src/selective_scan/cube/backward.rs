@@ -7,7 +7,7 @@
 //! Those of b and c are sums over channels: the cube's own here, of all cubes in `sums.rs`.
 
 use super::ahead::Ahead;
-use super::place::{Line, Lines, Place, of_channels, of_states, place, put_states, saved_at};
+use super::place::{Line, Lines, Place, of_channels, of_states, place, put, put_states, saved_at};
 use super::plan::Plan;
 use super::sums::{Sums, sum_of_channels};
 use super::tile::{Tile, fill_grads};
@@ -95,7 +95,7 @@ struct Walk<W: Size> {
 
 /// All gradients of a span.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn scan_backward<F: Float, N: Size, W: Size, Q: Size>(
+pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
     u: &Tensor<Vector<F, W>>,
     delta: &Tensor<Vector<F, W>>,
     a: &Tensor<f32>,
@@ -110,10 +110,11 @@ pub(crate) fn scan_backward<F: Float, N: Size, W: Size, Q: Size>(
     grad_y: &Tensor<Vector<F, W>>,
     z: ComptimeOption<&Tensor<Vector<F, W>>>,
     steps: ComptimeOption<&Tensor<i32>>,
-    grad_u: &mut Tensor<Vector<F, W>>,
+    // [batch, length, d_inner / rounds], f32 if rounds are `summed`
+    grad_u: &mut Tensor<Vector<U, W>>,
     grad_delta: &mut Tensor<Vector<F, W>>,
     mut grad_z: ComptimeOption<&mut Tensor<Vector<F, W>>>,
-    // [batch, length, n_groups, blocks, 2, d_state]: those of b and c, by cube
+    // [batch, length, groups of a round, blocks, 2, d_state]: those of b and c, by cube
     grad_bc: &mut Tensor<f32>,
     // [batch * n_spans, d_state + 2, d_inner]: those of a, d and delta_bias, by span
     grad_params: &mut Tensor<Vector<f32, W>>,
@@ -121,19 +122,24 @@ pub(crate) fn scan_backward<F: Float, N: Size, W: Size, Q: Size>(
     n_orders: usize,
     segment: usize,
     span: usize,
+    round: usize,
+    rounds: usize,
+    #[comptime] summed: bool,
     #[comptime] plan: Plan,
     #[define(F)] _dtype: ElemType,
+    #[define(U)] _u_dtype: ElemType,
 ) {
     let d_inner = delta.shape(2);
     let length = delta.shape(1);
     let n_groups = b.shape(2);
+    let groups = grad_bc.shape(2);
     let blocks = grad_bc.shape(3);
     let n_spans = carries.shape(1);
-    let place = place(d_inner, n_spans, n_groups, n_orders, segment, plan);
+    let place = place(d_inner, n_spans, n_groups, n_orders, segment, round, rounds, plan);
     if place.batch >= delta.shape(0) {
         terminate!();
     }
-    let block = CUBE_POS % blocks;
+    let block = place.block % blocks;
     let start = place.span * span;
     let end = (start + span).min(length);
     let bias = of_channels::<W>(delta_bias, &place, plan);
@@ -158,10 +164,11 @@ pub(crate) fn scan_backward<F: Float, N: Size, W: Size, Q: Size>(
     let mut ahead = Ahead::<F, N, W>::new(plan);
     let mut own = Own::<W>::new(plan);
     let out = Line::packed(length, d_inner, &place, plan);
+    let out_u = Line::packed(length, grad_u.shape(2), &place, plan);
     let of_token = blocks * comptime![2 * plan.d_state];
     let of_sums = Line {
-        start: (place.batch * length * n_groups + place.group) * of_token + block * comptime![2 * plan.d_state],
-        stride: n_groups * of_token,
+        start: (place.batch * length * groups + place.group % groups) * of_token + block * comptime![2 * plan.d_state],
+        stride: groups * of_token,
     };
     // The state before every tile of a chunk, before every window of a tile, before and after every token of a window.
     let mut entries = Array::<Vector<f32, W>>::new(comptime![plan.tiles_of_chunk() * plan.states]);
@@ -297,7 +304,7 @@ pub(crate) fn scan_backward<F: Float, N: Size, W: Size, Q: Size>(
                         }
                         let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
                         let to = out.at(step.place);
-                        grad_u[to] = Vector::cast_from(fma(gb, delta_t, skip * g_t));
+                        put(grad_u, out_u.at(step.place), fma(gb, delta_t, skip * g_t), round, summed);
                         grad_delta[to] = Vector::cast_from(grad_pre);
                         #[comptime]
                         if let ComptimeOption::Some(grad_z) = grad_z.as_mut() {

@@ -10,7 +10,7 @@
 #![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
 
 use super::ahead::Ahead;
-use super::place::{Line, Lines, of_channels, of_states, place, put_states, saved_at};
+use super::place::{Line, Lines, of_channels, of_states, place, put, put_states, saved_at};
 use super::plan::Plan;
 use super::tile::Tile;
 use super::unit::{Held, rates, sum_of_parts};
@@ -19,7 +19,7 @@ use cubecl::prelude::*;
 
 /// Every span from its entry state: the outputs, the states before every chunk, and from the last span the final state.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn scan<F: Float, N: Size, W: Size, Q: Size>(
+pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
     u: &Tensor<Vector<F, W>>,
     delta: &Tensor<Vector<F, W>>,
     a: &Tensor<f32>,
@@ -31,20 +31,25 @@ pub(crate) fn scan<F: Float, N: Size, W: Size, Q: Size>(
     entries: &Tensor<f32>,
     z: ComptimeOption<&Tensor<Vector<F, W>>>,
     steps: ComptimeOption<&Tensor<i32>>,
-    y: &mut Tensor<Vector<F, W>>,
+    // [batch, length, d_inner / rounds], f32 if rounds are `summed`
+    y: &mut Tensor<Vector<Y, W>>,
     final_state: &mut Tensor<f32>,
     // [batch, n_chunks, d_state, d_inner], so that neighbours write side by side
     mut chunk_states: ComptimeOption<&mut Tensor<Vector<f32, W>>>,
     n_orders: usize,
     segment: usize,
     span: usize,
+    round: usize,
+    rounds: usize,
+    #[comptime] summed: bool,
     #[comptime] plan: Plan,
     #[define(F)] _dtype: ElemType,
+    #[define(Y)] _y_dtype: ElemType,
 ) {
     let d_inner = delta.shape(2);
     let length = delta.shape(1);
     let n_spans = entries.shape(1);
-    let place = place(d_inner, n_spans, b.shape(2), n_orders, segment, plan);
+    let place = place(d_inner, n_spans, b.shape(2), n_orders, segment, round, rounds, plan);
     if place.batch >= delta.shape(0) {
         terminate!();
     }
@@ -65,7 +70,7 @@ pub(crate) fn scan<F: Float, N: Size, W: Size, Q: Size>(
     let mut u_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
     let mut z_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
     let lines = Lines::new(u, delta, b, c, &z, &place, plan);
-    let out = Line::packed(length, d_inner, &place, plan);
+    let out = Line::packed(length, y.shape(2), &place, plan);
     ahead.read(u, delta, b, c, &z, &steps, &place, &lines, start, end, plan);
     // ANCHOR: tile
     for first in range_stepped(start, end, plan.tile) {
@@ -107,7 +112,7 @@ pub(crate) fn scan<F: Float, N: Size, W: Size, Q: Size>(
                     if t < end && place.active {
                         let step = step_at(&steps, place.batch, place.order, t, length, plan.reverse);
                         let y_t = output(sum, skip, u_t[own], z_t[own], z.is_some(), plan);
-                        y[out.at(step.place)] = Vector::cast_from(y_t);
+                        put(y, out.at(step.place), y_t, round, summed);
                     }
                 }
             }
@@ -131,7 +136,8 @@ pub(crate) fn scan<F: Float, N: Size, W: Size, Q: Size>(
                         sum += sums[(t * plan.split + part) * plan.lanes() + place.lane];
                     }
                     let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
-                    y[out.at(step.place)] = Vector::cast_from(output(sum, skip, u_t[i], z_t[i], z.is_some(), plan));
+                    let y_t = output(sum, skip, u_t[i], z_t[i], z.is_some(), plan);
+                    put(y, out.at(step.place), y_t, round, summed);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::backward::scan_backward;
 use super::forward::scan;
-use super::plan::{Plan, Spans, Vectors};
+use super::plan::{Plan, Spans, Vectors, rounds};
 use super::span::{pass_on, span_edge};
 use super::sums::sum_blocks;
 use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_of_params, vector_size};
@@ -13,7 +13,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{DType, TensorMetadata};
 use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
-use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::ops::reshape;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
@@ -71,6 +71,25 @@ impl Prepared {
 }
 
 impl Prepared {
+    /// Room for all tokens of the channels of a round, in f32 where orders are `summed`.
+    fn tokens(&self, rounds: usize, summed: bool) -> CubeTensor {
+        let Sizes { batch, length, d_inner, .. } = self.sizes;
+        let dtype = if summed { DType::F32 } else { self.u.dtype };
+        empty(&self.u, [batch, length, d_inner / rounds], dtype)
+    }
+
+    /// The sum over the orders of a round, each with its own of the channels, of which `channels` are left.
+    fn sum_of_round(&self, x: CubeTensor, channels: usize) -> CubeTensor {
+        let [batch, length, side_by_side] = x.shape().dims();
+        let sum = if side_by_side == channels {
+            x
+        } else {
+            let by_order = reshape(x, Shape::new([batch, length, side_by_side / channels, channels]));
+            reshape(CubeBackend::float_sum_dim(by_order, 2), Shape::new([batch, length, channels]))
+        };
+        cast(sum, self.u.dtype)
+    }
+
     /// What can be read together, of `more` as well.
     fn vectors(&self, more: &[&CubeTensor]) -> Vectors {
         let by_channels: Vec<_> =
@@ -92,11 +111,13 @@ impl SelectiveScanBackend for CubeBackend {
         let dtype = dtype_to_storage_type(p.u.dtype);
         let client = p.u.client.clone();
         let hardware = &client.properties().hardware;
-        let plan = Plan::forward(&client, batch * d_inner, d_state, p.vectors(&[]), config);
+        let summed = config.summed > 1;
+        let rounds = rounds(&client, batch * d_inner, d_state, config.summed);
+        let plan = Plan::forward(&client, batch * d_inner / rounds, d_state, p.vectors(&[]), config);
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
-        let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
-        let y = empty(&p.u, [batch, length, d_inner], p.u.dtype);
+        let spans = Spans::new(hardware, batch * blocks / rounds * plan.units(), length, config.chunk);
+        let y = p.tokens(rounds, summed);
         let final_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
         let saved = config.save.then(|| empty(&p.u, config.saved_shape([batch, length, d_inner], d_state), DType::F32));
         let entries = if spans.count == 1 {
@@ -106,7 +127,7 @@ impl SelectiveScanBackend for CubeBackend {
         };
         let address = address_type(&[&p.u, &p.delta, &p.b, &y, saved.as_ref().unwrap_or(&y)]);
         let dim = CubeDim::new_1d(plan.units() as u32);
-        let cubes = || calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
+        let cubes = |blocks| calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
 
         if spans.count > 1 {
             let sums = empty(&p.u, [batch, spans.count, d_inner, 2], DType::F32);
@@ -114,7 +135,7 @@ impl SelectiveScanBackend for CubeBackend {
             unsafe {
                 span_edge::launch_unchecked(
                     &client,
-                    cubes(),
+                    cubes(blocks),
                     dim,
                     address,
                     plan.vector,
@@ -147,43 +168,50 @@ impl SelectiveScanBackend for CubeBackend {
                     address,
                     p.a.clone().into_tensor_arg(),
                     sums.into_tensor_arg(),
-                    p.initial_state.into_tensor_arg(),
+                    p.initial_state.clone().into_tensor_arg(),
                     entries.clone().into_tensor_arg(),
                     false,
                 );
             }
         }
-        // SAFETY: as above.
-        unsafe {
-            scan::launch_unchecked(
-                &client,
-                cubes(),
-                dim,
-                address,
-                plan.vector,
-                plan.wide,
-                plan.quad,
-                p.u.into_tensor_arg(),
-                p.delta.into_tensor_arg(),
-                p.a.into_tensor_arg(),
-                p.b.into_tensor_arg(),
-                p.c.into_tensor_arg(),
-                p.d.into_tensor_arg(),
-                p.delta_bias.into_tensor_arg(),
-                entries.into_tensor_arg(),
-                p.z.map(|z| z.into_tensor_arg()).into(),
-                p.steps.map(|steps| steps.into_tensor_arg()).into(),
-                y.clone().into_tensor_arg(),
-                final_state.clone().into_tensor_arg(),
-                saved.clone().map(|saved| saved.into_tensor_arg()).into(),
-                n_orders,
-                segment,
-                spans.length,
-                plan,
-                dtype,
-            );
+        for round in 0..rounds {
+            // SAFETY: as above.
+            unsafe {
+                scan::launch_unchecked(
+                    &client,
+                    cubes(blocks / rounds),
+                    dim,
+                    address,
+                    plan.vector,
+                    plan.wide,
+                    plan.quad,
+                    p.u.clone().into_tensor_arg(),
+                    p.delta.clone().into_tensor_arg(),
+                    p.a.clone().into_tensor_arg(),
+                    p.b.clone().into_tensor_arg(),
+                    p.c.clone().into_tensor_arg(),
+                    p.d.clone().into_tensor_arg(),
+                    p.delta_bias.clone().into_tensor_arg(),
+                    entries.clone().into_tensor_arg(),
+                    p.z.clone().map(|z| z.into_tensor_arg()).into(),
+                    p.steps.clone().map(|steps| steps.into_tensor_arg()).into(),
+                    y.clone().into_tensor_arg(),
+                    final_state.clone().into_tensor_arg(),
+                    saved.clone().map(|saved| saved.into_tensor_arg()).into(),
+                    n_orders,
+                    segment,
+                    spans.length,
+                    round,
+                    rounds,
+                    summed,
+                    plan,
+                    dtype,
+                    dtype_to_storage_type(y.dtype),
+                );
+            }
         }
         let saved = saved.unwrap_or_else(|| empty(&y, NOTHING_SAVED, DType::F32));
+        let y = p.sum_of_round(y, d_inner / config.summed);
         (y, final_state, saved)
     }
 
@@ -204,15 +232,20 @@ impl SelectiveScanBackend for CubeBackend {
         let grad_final_state = into_contiguous(grad_final_state);
         let saved_states = into_contiguous(saved_states);
         let hardware = &client.properties().hardware;
-        let plan = Plan::backward(&client, batch * d_inner, d_state, p.vectors(&[&grad_y]), config);
+        let summed = d_inner > u_channels;
+        let rounds = rounds(&client, batch * d_inner, d_state, d_inner / u_channels);
+        let plan = Plan::backward(&client, batch * d_inner / rounds, d_state, p.vectors(&[&grad_y]), config);
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
-        let spans = Spans::new(hardware, batch * blocks * plan.units(), length, config.chunk);
+        let spans = Spans::new(hardware, batch * blocks / rounds * plan.units(), length, config.chunk);
 
-        let grad_u = empty(&p.u, [batch, length, d_inner], io);
-        let grad_delta = empty(&p.u, [batch, length, d_inner], io);
-        let grad_z = p.z.as_ref().map(|z| empty(z, [batch, length, d_inner], io));
-        let grad_bc = empty(&p.u, [batch, length, n_groups, blocks / n_groups, 2, d_state], DType::F32);
+        let grad_u = p.tokens(rounds, summed);
+        let grad_delta = p.tokens(1, false);
+        let grad_z = p.z.as_ref().map(|_| p.tokens(1, false));
+        // Groups of one round each are summed after their round.
+        let groups = if n_groups.is_multiple_of(rounds) { n_groups / rounds } else { n_groups };
+        let grad_bc = empty(&p.u, [batch, length, groups, blocks / n_groups, 2, d_state], DType::F32);
+        let [grad_b, grad_c] = [(); 2].map(|()| empty(&p.u, [batch, length, n_groups, d_state], io));
         let grad_params = empty(&p.u, [batch * spans.count, d_state + 2, d_inner], DType::F32);
         let grad_initial_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
         let carries = if spans.count == 1 {
@@ -222,7 +255,7 @@ impl SelectiveScanBackend for CubeBackend {
         };
         let address = address_type(&[&p.u, &p.delta, &p.b, &grad_u, &grad_bc, &grad_params, &saved_states]);
         let dim = CubeDim::new_1d(plan.units() as u32);
-        let cubes = || calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
+        let cubes = |blocks| calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
 
         if spans.count > 1 {
             let sums = empty(&p.u, [batch, spans.count, d_inner, 2], DType::F32);
@@ -230,7 +263,7 @@ impl SelectiveScanBackend for CubeBackend {
             unsafe {
                 span_edge::launch_unchecked(
                     &client,
-                    cubes(),
+                    cubes(blocks),
                     dim,
                     address,
                     plan.vector,
@@ -269,69 +302,71 @@ impl SelectiveScanBackend for CubeBackend {
                 );
             }
         }
-        // SAFETY: as above.
-        unsafe {
-            scan_backward::launch_unchecked(
-                &client,
-                cubes(),
-                dim,
-                address,
-                plan.vector,
-                plan.wide,
-                plan.quad,
-                p.u.into_tensor_arg(),
-                p.delta.into_tensor_arg(),
-                p.a.into_tensor_arg(),
-                p.b.into_tensor_arg(),
-                p.c.into_tensor_arg(),
-                p.d.into_tensor_arg(),
-                p.delta_bias.into_tensor_arg(),
-                saved_states.into_tensor_arg(),
-                carries.into_tensor_arg(),
-                grad_y.into_tensor_arg(),
-                p.z.map(|z| z.into_tensor_arg()).into(),
-                p.steps.map(|steps| steps.into_tensor_arg()).into(),
-                grad_u.clone().into_tensor_arg(),
-                grad_delta.clone().into_tensor_arg(),
-                grad_z.clone().map(|z| z.into_tensor_arg()).into(),
-                grad_bc.clone().into_tensor_arg(),
-                grad_params.clone().into_tensor_arg(),
-                grad_initial_state.clone().into_tensor_arg(),
-                n_orders,
-                segment,
-                spans.length,
-                plan,
-                dtype,
-            );
+        for round in 0..rounds {
+            // SAFETY: as above.
+            unsafe {
+                scan_backward::launch_unchecked(
+                    &client,
+                    cubes(blocks / rounds),
+                    dim,
+                    address,
+                    plan.vector,
+                    plan.wide,
+                    plan.quad,
+                    p.u.clone().into_tensor_arg(),
+                    p.delta.clone().into_tensor_arg(),
+                    p.a.clone().into_tensor_arg(),
+                    p.b.clone().into_tensor_arg(),
+                    p.c.clone().into_tensor_arg(),
+                    p.d.clone().into_tensor_arg(),
+                    p.delta_bias.clone().into_tensor_arg(),
+                    saved_states.clone().into_tensor_arg(),
+                    carries.clone().into_tensor_arg(),
+                    grad_y.clone().into_tensor_arg(),
+                    p.z.clone().map(|z| z.into_tensor_arg()).into(),
+                    p.steps.clone().map(|steps| steps.into_tensor_arg()).into(),
+                    grad_u.clone().into_tensor_arg(),
+                    grad_delta.clone().into_tensor_arg(),
+                    grad_z.clone().map(|z| z.into_tensor_arg()).into(),
+                    grad_bc.clone().into_tensor_arg(),
+                    grad_params.clone().into_tensor_arg(),
+                    grad_initial_state.clone().into_tensor_arg(),
+                    n_orders,
+                    segment,
+                    spans.length,
+                    round,
+                    rounds,
+                    summed,
+                    plan,
+                    dtype,
+                    dtype_to_storage_type(grad_u.dtype),
+                );
+            }
+            // What cubes could not sum themselves.
+            if groups < n_groups || round == rounds - 1 {
+                let (cubes, dim) = grid(&client, batch * length * groups * d_state);
+                // SAFETY: every index is below the shapes.
+                unsafe {
+                    sum_blocks::launch_unchecked(
+                        &client,
+                        cubes,
+                        dim,
+                        address,
+                        grad_bc.clone().into_tensor_arg(),
+                        grad_b.clone().into_tensor_arg(),
+                        grad_c.clone().into_tensor_arg(),
+                        if groups < n_groups { round * groups } else { 0 },
+                        dtype,
+                    );
+                }
+            }
         }
 
-        // What cubes and spans could not sum themselves.
-        let [grad_b, grad_c] = [(); 2].map(|()| empty(&grad_bc, [batch, length, n_groups, d_state], io));
-        let (cubes, dim) = grid(&client, batch * length * n_groups * d_state);
-        // SAFETY: every index is below the shapes.
-        unsafe {
-            sum_blocks::launch_unchecked(
-                &client,
-                cubes,
-                dim,
-                address,
-                grad_bc.into_tensor_arg(),
-                grad_b.clone().into_tensor_arg(),
-                grad_c.clone().into_tensor_arg(),
-                dtype,
-            );
-        }
+        // What spans could not sum themselves.
         let (grad_a, grad_d, grad_bias) = sum_of_params(grad_params, d_state);
         let grad_bias = grad_bias.expect("there is a column for the bias");
-        let grad_u = if u_channels == d_inner {
-            grad_u
-        } else {
-            let by_order = Shape::new([batch, length, d_inner / u_channels, u_channels]);
-            let sum = Self::float_sum_dim(reshape(grad_u, by_order), 2);
-            reshape(sum, Shape::new([batch, length, u_channels]))
-        };
         ScanGrads {
-            u: grad_u,
+            u: p.sum_of_round(grad_u, u_channels),
             delta: grad_delta,
             a: grad_a,
             b: grad_b,

@@ -8,6 +8,8 @@ use cubecl::prelude::*;
 pub(crate) struct Place {
     pub batch: usize,
     pub span: usize,
+    /// The number of the cube's block of channels.
+    pub block: usize,
     /// The first of the unit's neighbouring channels.
     pub channel: usize,
     pub order: usize,
@@ -20,19 +22,23 @@ pub(crate) struct Place {
     pub part: usize,
 }
 
-/// The channels of a cube lie in one segment: they share their group and their order.
+/// The channels of a cube lie in one segment: they share their group and their order. A launch covers those of one
+/// round, out of `rounds` equal ones.
 #[cube]
+#[allow(clippy::too_many_arguments, reason = "sizes")]
 pub(crate) fn place(
     d_inner: usize,
     n_spans: usize,
     n_groups: usize,
     n_orders: usize,
     segment: usize,
+    round: usize,
+    rounds: usize,
     #[comptime] plan: Plan,
 ) -> Place {
     let per_segment = segment.div_ceil(plan.channels);
-    let blocks = d_inner / segment * per_segment;
-    let block = CUBE_POS % blocks;
+    let blocks = d_inner / segment * per_segment / rounds;
+    let block = round * blocks + CUBE_POS % blocks;
     let unit = UNIT_POS as usize;
     let lane = if comptime![plan.in_plane] { unit / plan.split } else { unit % plan.lanes() };
     let within = block % per_segment * plan.channels + lane * plan.wide;
@@ -40,6 +46,7 @@ pub(crate) fn place(
     Place {
         batch: CUBE_POS / blocks / n_spans,
         span: CUBE_POS / blocks % n_spans,
+        block,
         channel,
         order: channel / (d_inner / n_orders),
         group: channel / (d_inner / n_groups),
@@ -115,6 +122,24 @@ pub(crate) fn put_states<W: Size>(
     }
 }
 
+/// Writes values; if they are `summed`, it adds them to those of earlier rounds.
+#[cube]
+pub(crate) fn put<F: Float, W: Size>(
+    to: &mut Tensor<Vector<F, W>>,
+    at: usize,
+    values: Vector<f32, W>,
+    round: usize,
+    #[comptime] summed: bool,
+) {
+    let mut values = values;
+    if comptime![summed] {
+        if round > 0 {
+            values += Vector::cast_from(to[at]);
+        }
+    }
+    to[at] = Vector::cast_from(values);
+}
+
 /// Where a unit finds the tokens of a tensor: at token 0, and from one to the next.
 #[derive(CubeType, Clone, Copy)]
 pub(crate) struct Line {
@@ -133,8 +158,11 @@ impl Line {
     }
 
     /// Of a unit's channels in such a tensor without gaps.
-    pub fn packed(length: usize, d_inner: usize, place: &Place, #[comptime] plan: Plan) -> Line {
-        Line { start: (place.batch * length * d_inner + place.channel) / plan.wide, stride: d_inner / plan.wide }
+    pub fn packed(length: usize, channels: usize, place: &Place, #[comptime] plan: Plan) -> Line {
+        Line {
+            start: (place.batch * length * channels + place.channel % channels) / plan.wide,
+            stride: channels / plan.wide,
+        }
     }
 
     /// Of a group's first states in a `[batch, length, n_groups, d_state]` tensor.

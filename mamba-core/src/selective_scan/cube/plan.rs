@@ -209,6 +209,19 @@ fn wants_more_units(client: &Client, times: usize, rows: usize, d_state: usize) 
     units < times * wanted_units(hardware) && !Spans::are_needed(hardware, units)
 }
 
+/// In how many turns orders that add up are scanned. One after the other they need the room of one; side by side they
+/// keep the device busy. `rows` are the channels of all batch rows and orders.
+pub(crate) fn rounds(client: &Client, rows: usize, d_state: usize, n_orders: usize) -> usize {
+    let hardware = &client.properties().hardware;
+    let units = rows * d_state.div_ceil(4);
+    // Spans keep it busy then.
+    if Spans::are_needed(hardware, units / n_orders) {
+        return n_orders;
+    }
+    let busy = |rounds: &usize| 2 * units / rounds >= wanted_units(hardware);
+    (1..=n_orders).rev().filter(|&rounds| n_orders.is_multiple_of(rounds)).find(busy).unwrap_or(1)
+}
+
 /// Units that keep the device busy.
 fn wanted_units(hardware: &HardwareProperties) -> usize {
     // Vulkan and its kin do not tell. With too few a large device idles, with too many a small one scans some spans more.

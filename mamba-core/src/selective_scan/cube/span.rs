@@ -40,7 +40,7 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
     let d_inner = delta.shape(2);
     let length = delta.shape(1);
     let n_spans = edges.shape(1);
-    let place = place(d_inner, n_spans, bc.shape(2), n_orders, segment, plan);
+    let place = place(d_inner, n_spans, bc.shape(2), n_orders, segment, 0usize, 1usize, plan);
     let of_grad = grad_y.is_some();
     let nobody_behind = if comptime![of_grad] { place.span == 0 } else { place.span == n_spans - 1 };
     // The grid may be larger than the work; a whole cube leaves then.
@@ -140,7 +140,7 @@ fn read_grad<F: Float, N: Size, W: Size>(
 ) {
     #[comptime]
     if let ComptimeOption::Some(grad_y) = grad_y {
-        let start = (place.batch * grad_y.stride(0) + place.channel) / plan.wide;
+        let start = (place.batch * grad_y.stride(0) + place.channel % grad_y.shape(2)) / plan.wide;
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             let t = (first + place.part + i * plan.split).min(end - 1);

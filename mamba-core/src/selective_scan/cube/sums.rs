@@ -63,20 +63,27 @@ impl<W: Size> Sums<W> {
     }
 }
 
-/// The gradients of b and c from those of the blocks of channels; a thread sums one number of each, in a fixed order.
+/// The gradients of b and c, of the groups from `first_group` on, from those of the blocks of channels; a thread sums one
+/// number of each, in a fixed order.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub(crate) fn sum_blocks<F: Float>(
-    // [batch, length, n_groups, blocks, 2, d_state]
+    // [batch, length, groups of a round, blocks, 2, d_state]
     grad_bc: &Tensor<f32>,
+    // [batch, length, n_groups, d_state], as the next
     grad_b: &mut Tensor<F>,
     grad_c: &mut Tensor<F>,
+    first_group: usize,
     #[define(F)] _dtype: ElemType,
 ) {
-    if ABSOLUTE_POS >= grad_b.len() {
-        terminate!();
-    }
+    let groups = grad_bc.shape(2);
     let blocks = grad_bc.shape(3);
     let d_state = grad_bc.shape(5);
+    if ABSOLUTE_POS >= grad_b.len() / grad_b.shape(2) * groups {
+        terminate!();
+    }
+    let row = ABSOLUTE_POS / d_state;
+    let group = row / groups * grad_b.shape(2) + first_group + row % groups;
+    let to = group * d_state + ABSOLUTE_POS % d_state;
     let first = ABSOLUTE_POS / d_state * blocks * 2 * d_state + ABSOLUTE_POS % d_state;
     let mut sum_b = f32::new(0.0);
     let mut sum_c = f32::new(0.0);
@@ -84,6 +91,6 @@ pub(crate) fn sum_blocks<F: Float>(
         sum_b += grad_bc[first + 2 * block * d_state];
         sum_c += grad_bc[first + (2 * block + 1) * d_state];
     }
-    grad_b[ABSOLUTE_POS] = F::cast_from(sum_b);
-    grad_c[ABSOLUTE_POS] = F::cast_from(sum_c);
+    grad_b[to] = F::cast_from(sum_b);
+    grad_c[to] = F::cast_from(sum_c);
 }

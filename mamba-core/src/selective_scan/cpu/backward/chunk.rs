@@ -1,7 +1,8 @@
 //! The gradients of one chunk of one part: of its tokens, and what they add to those of its channels.
 
+use super::super::total::{Places, add};
 use super::super::{Ahead, Dims, Rows, Scan, TILE, Tokens, tiles};
-use super::{Carry, add};
+use super::{Carry, TokenGrads};
 use crate::cpu::{
     Block, Disjoint, Float, Kernel, LANES, Lanes, Part, Row, Step, array, exp2, read_columns, sigmoid, sums,
 };
@@ -34,9 +35,7 @@ struct RowGrads {
 
 /// The arrays that all parts write to.
 pub(super) struct Output<'a, E> {
-    pub(super) u: Disjoint<'a, E>,
-    /// `[batch, length, d_inner]`, if several orders read one channel of `u`.
-    pub(super) u_of_orders: Disjoint<'a, f32>,
+    pub(super) u: Places<'a, E>,
     pub(super) delta: Disjoint<'a, E>,
     pub(super) z: Disjoint<'a, E>,
 }
@@ -48,10 +47,11 @@ pub(super) struct BackwardChunk<'a, E> {
     pub(super) chunk_states: &'a [f32],
     pub(super) grad_y: &'a [E],
     pub(super) part: &'a Part,
-    /// The first step, of the walk and of the window.
+    /// The first step.
     pub(super) first: usize,
-    pub(super) in_window: usize,
     pub(super) carry: &'a mut Carry,
+    /// `[steps, tiles]`
+    pub(super) grad_tokens: &'a mut [TokenGrads],
     pub(super) scratch: &'a mut Scratch,
     pub(super) output: &'a Output<'a, E>,
 }
@@ -61,15 +61,14 @@ impl<E: Float> Kernel for BackwardChunk<'_, E> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        let Self { scan, arrays, part, carry, scratch, .. } = self;
+        let Self { scan, arrays, part, carry, grad_tokens, scratch, .. } = self;
         let Scratch { tokens, rows, grads, h, decay, state } = scratch;
         let n = scan.dims.d_state;
         let steps = tokens.steps.len();
         h.resize((steps + 1) * TILE, Row::ZERO);
         decay.resize(steps * TILE, Row::ZERO);
         state.resize(n, Row::ZERO);
-        let grad_tokens = &mut carry.tokens[self.in_window * tiles(n)..(self.in_window + steps) * tiles(n)];
-        grad_tokens.fill([0.0; 8]);
+        grad_tokens.fill(TokenGrads::default());
         for (i, block) in part.blocks().enumerate() {
             rows.read::<V, E>(scan, part, block, &tokens.steps);
             grads.read::<V, E>(scan, part, block, &tokens.steps, rows, self.grad_y);
@@ -119,7 +118,7 @@ impl RowGrads {
         }
         self.gb.fill(Row::ZERO);
         self.ga.fill(Row::ZERO);
-        scan.gather(grad_y, scan.dims.d_inner, part, block, steps, &mut self.y);
+        scan.gather(grad_y, scan.y_channels(), part, block, steps, &mut self.y);
         if scan.z.is_none() {
             return;
         }
@@ -148,7 +147,7 @@ struct Tile<'a, E> {
     decay: &'a mut [Row],
     grad_state: &'a mut [Row],
     grad_a: &'a mut [Row],
-    grad_tokens: &'a mut [[f32; 8]],
+    grad_tokens: &'a mut [TokenGrads],
 }
 
 impl<E: Float> Tile<'_, E> {
@@ -274,15 +273,10 @@ impl<E: Float> Output<'_, E> {
                 g.mul_add(u, at(&sum_d)).store(&mut sum_d.0[lane..]);
                 (at(&grads.z[t]) * u.mul_add(d, at(&rows.y[t]))).store(&mut grad_z.0[lane..]);
             }
-            let to = scan.at(part, step.place, d_inner, block);
-            // SAFETY: only this part has these channels in this batch row; with several orders every one has its
-            // own in `u_of_orders`.
+            let (to, to_u) = (scan.at(part, step.place, d_inner, block), scan.at(part, step.place, u_channels, block));
+            // SAFETY: of the parts of a round only this one has these channels in this batch row.
             unsafe {
-                if u_channels < d_inner {
-                    grad_u.write(self.u_of_orders.get(to, block.width));
-                } else {
-                    grad_u.write(self.u.get(to, block.width));
-                }
+                self.u.put(&grad_u, to_u, block.width);
                 grad_delta.write(self.delta.get(to, block.width));
                 if scan.z.is_some() {
                     grad_z.write(self.z.get(to, block.width));
