@@ -1,8 +1,8 @@
 //! What mixers of every kind are made of.
 
-use burn::nn::Linear;
+use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{DType, Tensor};
-use mamba_core::linear;
+use mamba_core::{layer_norm, linear};
 
 /// [`Linear::forward`] through [`mamba_core::linear()`], which has other routes to the product on some devices.
 ///
@@ -19,6 +19,28 @@ use mamba_core::linear;
 /// ```
 pub fn project<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
     linear(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
+}
+
+/// [`LayerNorm::forward`] through [`mamba_core::layer_norm()`], which has a kernel for it on some devices. The norm adds
+/// Burn's default of 1e-5 to the variance: it keeps its own to itself.
+///
+/// # Panics
+/// If the last dimension of `x` is not that of the norm.
+///
+/// ```
+/// use burn::{nn::LayerNormConfig, tensor::{Device, Distribution, Tensor}};
+/// use mamba_blocks::parts::normalize;
+///
+/// let device = Device::default();
+/// let (norm, x) = (LayerNormConfig::new(4).init(&device), Tensor::<3>::random([2, 10, 4], Distribution::Default, &device));
+/// assert!((normalize(&norm, x.clone()) - norm.forward(x)).abs().max().into_scalar::<f32>() < 1e-4);
+/// ```
+pub fn normalize<const D: usize>(norm: &LayerNorm, x: Tensor<D>) -> Tensor<D> {
+    const EPSILON: f64 = 1e-5;
+    match &norm.beta {
+        Some(beta) => layer_norm(x, norm.gamma.val(), beta.val(), EPSILON),
+        None => norm.forward(x),
+    }
 }
 
 /// The two halves of what `layer` returns, each with half of its outputs: `x` and `z` of a gated mixer.

@@ -6,7 +6,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
-use mamba_blocks::parts::project;
+use mamba_blocks::parts::{normalize, project};
 use mamba_blocks::{ConfigError, Mamba, MambaConfig};
 
 /// Configuration of a [`BiEncoder`].
@@ -89,9 +89,9 @@ impl BiEncoder {
     /// If a row has another number of values.
     pub fn forward(&self, rows: Tensor<3>) -> Tensor<3> {
         let features = self.layers.iter().fold(project(&self.embedding, rows), |x, layer| {
-            let mixed = both_ways(&layer.forward, &layer.backward, layer.norm.forward(x.clone()));
+            let mixed = both_ways(&layer.forward, &layer.backward, normalize(&layer.norm, x.clone()));
             x + self.dropout.forward(mixed)
         });
-        self.norm.forward(features)
+        normalize(&self.norm, features)
     }
 }

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::{Device, Tensor};
-use mamba_blocks::parts::project;
+use mamba_blocks::parts::{normalize, project};
 
 /// Every channel times a factor that the mean over all tokens tells: the channel half of LocalMamba's SCAttn (Huang et
 /// al. 2024), which is all of it in the published models.
@@ -31,7 +31,7 @@ impl ChannelAttention {
 
     /// `[batch, tokens, channels]`, the same shape.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let mean = self.norm.forward(x.clone()).mean_dim(1);
+        let mean = normalize(&self.norm, x.clone()).mean_dim(1);
         let reduced = gelu(project(&self.global_reduce, mean));
         x * sigmoid(project(&self.channel_select, reduced))
     }

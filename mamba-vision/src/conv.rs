@@ -2,27 +2,26 @@
 //!
 //! Burn has these convolutions; the modules here are its own. But its kernels take channels first, and those for the
 //! gradients of a depthwise one work, on GPUs, through one small product for every channel. Here the depthwise one is
-//! made of the causal convolutions along rows that `mamba-core` has kernels for, and the others of one product.
+//! `mamba-core`'s, and the others are one product.
 
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
-use mamba_core::{CausalConv1dOptions, causal_conv1d, linear};
+use mamba_core::{depthwise_conv3x3, linear};
+use std::array::from_fn;
+use std::ops::Range;
 
 /// A depthwise convolution of 3 x 3 with a padding of one: `[batch, height, width, channels]`, the same shape.
 pub(crate) fn depthwise(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    let [batch, height, width, channels] = x.dims();
-    let [rows, columns] = [height + 2, width + 1];
-    // With a zero behind every row, the image is one sequence: what a row sees of the one before is that zero.
-    let x = x.pad([(0, 0), (1, 1), (0, 1), (0, 0)], 0.0).reshape([batch, rows * columns, channels]);
-    let along_rows = |row: usize, options| {
-        let weight = conv.weight.val().narrow(2, row, 1).reshape([channels, 3]);
-        let y = causal_conv1d(x.clone(), weight, options).y.reshape([batch, rows, columns, channels]);
-        // The place before is the middle.
-        y.slice([0..batch, row..row + height, 1..columns, 0..channels])
-    };
-    let plain = CausalConv1dOptions::new;
-    let middle = conv.bias.as_ref().map_or_else(plain, |bias| plain().with_bias(bias.val()));
-    along_rows(0, plain()) + along_rows(1, middle) + along_rows(2, plain())
+    depthwise_conv3x3(x, conv.weight.val(), conv.bias.as_ref().map(|bias| bias.val()))
+}
+
+/// `x` with so many zeros before and behind every dimension. `Tensor::pad` makes them on the host where gradients are
+/// tracked (burn-autodiff 0.22.1), and a device waits for them.
+pub(crate) fn zero_padded<const D: usize>(x: Tensor<D>, around: [(usize, usize); D]) -> Tensor<D> {
+    let dims = x.dims();
+    let shape: [usize; D] = from_fn(|i| around[i].0 + dims[i] + around[i].1);
+    let places: [Range<usize>; D] = from_fn(|i| around[i].0..around[i].0 + dims[i]);
+    Tensor::zeros(shape, (&x.device(), x.dtype())).slice_assign(places, x)
 }
 
 /// A convolution of 3 x 3 at every second place with a padding of one: from `[batch, height, width, channels]` to
@@ -32,7 +31,7 @@ pub(crate) fn halving(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     let [out_channels, ..] = conv.weight.dims();
     let [rows, columns] = [height.div_ceil(2), width.div_ceil(2)];
     let behind = |size: usize, half: usize| 2 * half + 1 - size;
-    let x = x.pad([(0, 0), (1, behind(height, rows)), (1, behind(width, columns)), (0, 0)], 0.0);
+    let x = zero_padded(x, [(0, 0), (1, behind(height, rows)), (1, behind(width, columns)), (0, 0)]);
     // [batch, rows + 1, columns + 1, row in square, column in square, channels]
     let squares = x.reshape([batch, rows + 1, 2, columns + 1, 2, channels]).permute([0, 1, 3, 2, 4, 5]);
     // What a place sees: its square, the upper half of that below, the left half of that beside it, and the corner.

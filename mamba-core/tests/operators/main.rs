@@ -11,6 +11,7 @@ mod add_rms_norm;
 mod arrays;
 mod case;
 mod conv_grid;
+mod depthwise_conv3x3;
 mod differences;
 mod exactness;
 mod golden;

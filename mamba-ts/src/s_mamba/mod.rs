@@ -15,7 +15,7 @@ use burn::nn::{Dropout, LayerNorm, Linear};
 use burn::tensor::Tensor;
 use burn::tensor::activation::{gelu, relu};
 use mamba_blocks::Mamba;
-use mamba_blocks::parts::project;
+use mamba_blocks::parts::{normalize, project};
 
 /// S-Mamba. Made by [`SMambaConfig`].
 ///
@@ -138,17 +138,17 @@ impl InvertedEmbedding {
 impl Encoder {
     /// Mixes `[batch, tokens, d_model]` into the same shape.
     pub fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
-        self.norm.forward(self.attn_layers.iter().fold(tokens, |tokens, layer| layer.forward(tokens)))
+        normalize(&self.norm, self.attn_layers.iter().fold(tokens, |tokens, layer| layer.forward(tokens)))
     }
 }
 
 impl EncoderLayer {
     /// Mixes `[batch, tokens, d_model]` into the same shape.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = self.norm1.forward(x.clone() + both_ways(&self.attention, &self.attention_r, x));
+        let x = normalize(&self.norm1, x.clone() + both_ways(&self.attention, &self.attention_r, x));
         let y = self.dropout.forward(self.activation.forward(project(&self.conv1, x.clone())));
         let y = self.dropout.forward(project(&self.conv2, y));
-        self.norm2.forward(x + y)
+        normalize(&self.norm2, x + y)
     }
 }
 

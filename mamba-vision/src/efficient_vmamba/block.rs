@@ -9,6 +9,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, LayerNorm, PaddingConfig2d};
 use burn::tensor::activation::{gelu, relu, sigmoid};
 use burn::tensor::{Device, Tensor};
+use mamba_blocks::parts::normalize;
 
 /// A scan of sub-grids and a convolution beside each other, both with the same attention over channels (Pei et al.
 /// 2024).
@@ -29,7 +30,7 @@ pub struct EvssBlock {
 impl EvssBlock {
     /// `[batch, height, width, d_model]`, the same shape.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let normed = self.norm.forward(x.clone());
+        let normed = normalize(&self.norm, x.clone());
         let attended = |y: Tensor<4>| self.se.forward(y.flatten(1, 2)).reshape(x.dims());
         let global = attended(self.op.forward(normed.clone()));
         let local = attended(self.conv_branch.forward(normed));

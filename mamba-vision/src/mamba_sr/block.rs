@@ -8,6 +8,7 @@ use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
+use mamba_blocks::parts::normalize;
 
 /// How the attention of a block meets its stream.
 #[derive(Config, Debug, Copy, PartialEq)]
@@ -41,9 +42,9 @@ pub struct SrBlock {
 impl SrBlock {
     /// `[batch, height, width, d_model]`, the same shape.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mixed = self.op.forward(self.norm.forward(x.clone()));
+        let mixed = self.op.forward(normalize(&self.norm, x.clone()));
         let x = x * self.skip_scale.val().unsqueeze() + self.drop_path.forward(mixed);
-        let attention = sigmoid(self.norm2.forward(x.clone())).sub_scalar(0.5);
+        let attention = sigmoid(normalize(&self.norm2, x.clone())).sub_scalar(0.5);
         let x = x * self.skip_scale2.val().unsqueeze();
         match self.attention {
             Attention::Sum => x + attention,

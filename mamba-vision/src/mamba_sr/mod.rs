@@ -12,6 +12,7 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{LayerNorm, PixelShuffle};
 use burn::tensor::Tensor;
+use mamba_blocks::parts::normalize;
 
 /// Residual groups of scans between convolutions, and an image of more pixels out. Made by [`MambaSrConfig`].
 #[derive(Module, Debug)]
@@ -39,11 +40,11 @@ impl MambaSr {
     /// If the images have another number of channels, or no pixels.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let shallow = self.conv_first.forward(images);
-        let mut x = self.patch_norm.forward(channels_last(shallow.clone()));
+        let mut x = normalize(&self.patch_norm, channels_last(shallow.clone()));
         for layer in &self.layers {
             x = layer.forward(x);
         }
-        let deep = self.conv_after_body.forward(channels_first(self.norm.forward(x)));
+        let deep = self.conv_after_body.forward(channels_first(normalize(&self.norm, x)));
         self.shuffle.forward(self.upsample.forward(deep + shallow))
     }
 }

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
-use mamba_blocks::parts::project;
+use mamba_blocks::parts::{normalize, project};
 
 /// Norm and [`Ss2d`], then norm and [`Mlp`], each beside the residual stream (Liu et al. 2024).
 #[derive(Module, Debug)]
@@ -36,11 +36,11 @@ pub struct Mlp {
 impl VssBlock {
     /// `[batch, height, width, d_model]`, the same shape.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mixed = self.op.forward(self.norm.forward(x.clone()));
+        let mixed = self.op.forward(normalize(&self.norm, x.clone()));
         let x = x + self.drop_path.forward(mixed);
         match (&self.norm2, &self.mlp) {
             (Some(norm2), Some(mlp)) => {
-                let hidden = mlp.forward(norm2.forward(x.clone()));
+                let hidden = mlp.forward(normalize(norm2, x.clone()));
                 x + self.drop_path.forward(hidden)
             }
             _ => x,

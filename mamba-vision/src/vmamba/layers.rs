@@ -8,7 +8,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
-use mamba_blocks::parts::project;
+use mamba_blocks::parts::{normalize, project};
 
 /// How an image becomes patches of 4 x 4.
 #[derive(Config, Debug, Copy, PartialEq)]
@@ -62,10 +62,10 @@ impl PatchEmbed {
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         match (&self.conv2, &self.norm2) {
             (Some(conv2), Some(norm2)) => {
-                let x = self.norm1.forward(conv::halving(&self.conv1, channels_last(images)));
-                norm2.forward(conv::halving(conv2, gelu(x)))
+                let x = normalize(&self.norm1, conv::halving(&self.conv1, channels_last(images)));
+                normalize(norm2, conv::halving(conv2, gelu(x)))
             }
-            _ => self.norm1.forward(channels_last(self.conv1.forward(images))),
+            _ => normalize(&self.norm1, channels_last(self.conv1.forward(images))),
         }
     }
 }
@@ -115,8 +115,8 @@ impl Downsample {
     /// See [`Downsample`].
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Merge(merge) => project(&merge.reduction, merge.merged_norm.forward(squares(x))),
-            Self::Conv(down) => down.norm.forward(conv::halving(&down.conv, x)),
+            Self::Merge(merge) => project(&merge.reduction, normalize(&merge.merged_norm, squares(x))),
+            Self::Conv(down) => normalize(&down.norm, conv::halving(&down.conv, x)),
         }
     }
 }
@@ -126,7 +126,7 @@ pub(super) fn squares(x: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = x.dims();
     let x = match (height % 2, width % 2) {
         (0, 0) => x,
-        (bottom, right) => x.pad([(0, 0), (0, bottom), (0, right), (0, 0)], 0.0),
+        (bottom, right) => conv::zero_padded(x, [(0, 0), (0, bottom), (0, right), (0, 0)]),
     };
     let [height, width] = [height.div_ceil(2), width.div_ceil(2)];
     // [batch, rows, row in square, columns, column in square, channels]

@@ -19,7 +19,7 @@ use crate::order::Order;
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
-use mamba_blocks::parts::project;
+use mamba_blocks::parts::{normalize, project};
 
 /// VMamba. Made by [`VMambaConfig`].
 #[derive(Module, Debug)]
@@ -92,7 +92,7 @@ impl VMamba {
 impl Classifier {
     /// The logits `[batch, num_classes]` of features `[batch, height, width, d_model]`.
     pub fn forward(&self, features: Tensor<4>) -> Tensor<2> {
-        let pooled = self.norm.forward(features).mean_dim(1).mean_dim(2);
+        let pooled = normalize(&self.norm, features).mean_dim(1).mean_dim(2);
         project(&self.head, pooled.squeeze_dims(&[1, 2]))
     }
 }

@@ -13,7 +13,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
-use mamba_blocks::parts::at_least_f32;
+use mamba_blocks::parts::{at_least_f32, normalize};
 use mamba_blocks::parts::{project, project_in_halves};
 use mamba_blocks::{ConfigError, Mamba, MambaConfig};
 use mamba_core::{SelectiveScanOptions, linear, selective_scan};
@@ -175,7 +175,7 @@ impl Ss2d {
             false => (project(&self.in_proj, input), None),
         };
         let x = silu(conv::depthwise(&self.conv2d, x));
-        let y = self.out_norm.forward(self.scan(x));
+        let y = normalize(&self.out_norm, self.scan(x));
         let y = match z {
             Some(z) => y * silu(z),
             None => y,
@@ -227,28 +227,18 @@ impl Ss2d {
         let [batch, length, channels] = x.dims();
         let [k, features, d_inner] = self.x_proj_weight.dims();
         let [_, d_state] = self.a_logs.dims();
-        let dt_rank = features - 2 * d_state;
+        let sizes = [features - 2 * d_state, d_state, d_state];
 
-        // None of this depends on the order of tokens.
-        let dt_b_c = match channels == d_inner {
-            true => {
-                let weight = self.x_proj_weight.val().reshape([k * features, d_inner]).transpose();
-                linear(x.clone(), weight, None).reshape([batch, length, k, features])
-            }
-            false => {
-                let weights = self.x_proj_weight.val().iter_dim(0).map(|weight| weight.squeeze_dim::<2>(0).transpose());
-                let own = |(k, weight)| linear(x.clone().narrow(2, k * d_inner, d_inner), weight, None);
-                Tensor::stack(weights.enumerate().map(own).collect(), 2)
-            }
+        // None of this depends on the order of tokens. dt, b and c of all directions, one after the other.
+        let own = self.x_proj_weight.val().split_with_sizes(sizes.to_vec(), 1).into_iter();
+        let weight = match channels == d_inner {
+            true => Tensor::cat(own.map(|weight| weight.flatten::<2>(0, 1)).collect(), 0).transpose(),
+            false => Tensor::cat(own.map(|weight| block_diagonal(weight.swap_dims(1, 2))).collect(), 1),
         };
-        let delta = (0..k).map(|k| {
-            let dt = dt_b_c.clone().narrow(2, k, 1).narrow(3, 0, dt_rank).squeeze_dim::<3>(2);
-            let weight = self.dt_projs_weight.val().narrow(0, k, 1).squeeze_dim::<2>(0);
-            linear(dt, weight.transpose(), None)
-        });
-        let delta = Tensor::cat(delta.collect(), 2);
-        let b = dt_b_c.clone().narrow(3, dt_rank, d_state);
-        let c = dt_b_c.narrow(3, dt_rank + d_state, d_state);
+        let dt_b_c = linear(x.clone(), weight, None).split_with_sizes(sizes.map(|size| k * size).to_vec(), 2);
+        let [dt, b, c] = dt_b_c.try_into().expect("three sizes");
+        let delta = linear(dt, block_diagonal(self.dt_projs_weight.val().swap_dims(1, 2)), None);
+        let [b, c] = [b, c].map(|x: Tensor<3>| x.reshape([batch, length, k, d_state]));
         let a = at_least_f32(self.a_logs.val()).exp().neg();
 
         let options = options
@@ -259,9 +249,18 @@ impl Ss2d {
     }
 }
 
+/// Of matrices `[k, rows, columns]` one, `[k * rows, k * columns]`, that multiplies each with its own: one product, with
+/// zeros, and nothing to cut or to put together.
+fn block_diagonal(matrices: Tensor<3>) -> Tensor<2> {
+    let [k, rows, columns] = matrices.dims();
+    let own = Tensor::<2>::eye(k, &matrices.device()).cast(matrices.dtype());
+    let blocks = matrices.unsqueeze_dim::<4>(2) * own.reshape([k, 1, k, 1]);
+    blocks.reshape([k * rows, k * columns])
+}
+
 /// Tokens `[batch, length, channels]` with `padding` zeros behind them.
 pub(crate) fn padded(x: Tensor<3>, padding: usize) -> Tensor<3> {
-    if padding == 0 { x } else { x.pad([(0, 0), (0, padding), (0, 0)], 0.0) }
+    if padding == 0 { x } else { conv::zero_padded(x, [(0, 0), (0, padding), (0, 0)]) }
 }
 
 fn expected(paths: Result<ScanPaths, OrderError>, dims: [usize; 4]) -> ScanPaths {

@@ -1,0 +1,213 @@
+//! CubeCL. A unit owns a few neighbouring channels of a place, or of the places of some rows, and reads those around it:
+//! all but one come from the cache.
+
+use super::backend::DepthwiseConv3x3Backend;
+use crate::cube::{address_type, empty, small_cubes, sum_of_params, vector_size};
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{DType, TensorMetadata};
+use burn::tensor::Shape;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::{cast, into_contiguous};
+use burn_cubecl::ops::reshape;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+/// Places of the window.
+const PLACES: usize = 9;
+
+/// Rows of a piece of an image, whose share in the gradient of the weight a unit adds up.
+const ROWS: usize = 4;
+
+/// Where the channels from `channel` on begin at a place of an image.
+#[cube]
+fn at<F: Float, N: Size>(
+    x: &Tensor<Vector<F, N>>,
+    image: usize,
+    row: usize,
+    column: usize,
+    channel: usize,
+    #[comptime] wide: usize,
+) -> usize {
+    (((image * x.shape(1) + row) * x.shape(2) + column) * x.shape(3) + channel) / wide
+}
+
+/// The channels of a place that is counted from the padding, in which they are zero.
+#[cube]
+fn read<F: Float, N: Size>(
+    x: &Tensor<Vector<F, N>>,
+    image: usize,
+    row: usize,
+    column: usize,
+    channel: usize,
+    #[comptime] wide: usize,
+) -> Vector<f32, N> {
+    let (height, width) = (x.shape(1), x.shape(2));
+    let is_inside = row > 0 && row <= height && column > 0 && column <= width;
+    let (row, column) = (row.clamp(1, height) - 1, column.clamp(1, width) - 1);
+    let value = Vector::<f32, N>::cast_from(x[at(x, image, row, column, channel, wide)]);
+    select(is_inside, value, Vector::new(0.0))
+}
+
+/// The convolution, or with a `flipped` weight and no bias the gradient of its input.
+#[cube(launch_unchecked, address_type = "dynamic")]
+fn convolve<F: Float, N: Size>(
+    x: &Tensor<Vector<F, N>>,
+    // [channels, 9]
+    weight: &Tensor<f32>,
+    bias: ComptimeOption<&Tensor<f32>>,
+    y: &mut Tensor<Vector<F, N>>,
+    #[comptime] flipped: bool,
+    #[comptime] wide: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    let threads = x.shape(3) / wide;
+    let channel = ABSOLUTE_POS % threads * wide;
+    let column = ABSOLUTE_POS / threads % x.shape(2);
+    let row = ABSOLUTE_POS / threads / x.shape(2) % x.shape(1);
+    let image = ABSOLUTE_POS / threads / x.shape(2) / x.shape(1);
+    if image >= x.shape(0) {
+        terminate!();
+    }
+    let mut sum = Vector::<f32, N>::new(0.0);
+    #[comptime]
+    if let ComptimeOption::Some(bias) = &bias {
+        #[unroll]
+        for lane in 0..wide {
+            sum.insert(lane, bias[channel + lane]);
+        }
+    }
+    #[unroll]
+    for place in 0..PLACES {
+        let from = comptime![if flipped { PLACES - 1 - place } else { place }];
+        let mut tap = Vector::<f32, N>::new(0.0);
+        #[unroll]
+        for lane in 0..wide {
+            tap.insert(lane, weight[(channel + lane) * PLACES + from]);
+        }
+        let value = read(x, image, row + comptime![place / 3], column + comptime![place % 3], channel, wide);
+        sum = fma(tap, value, sum);
+    }
+    y[at(x, image, row, column, channel, wide)] = Vector::cast_from(sum);
+}
+
+/// The shares of pieces of images, some rows each, in the gradients of the weight and the bias.
+#[cube(launch_unchecked, address_type = "dynamic")]
+fn weight_grads<F: Float, N: Size>(
+    x: &Tensor<Vector<F, N>>,
+    grad_y: &Tensor<Vector<F, N>>,
+    // [batch * pieces, 10, channels]
+    shares: &mut Tensor<Vector<f32, N>>,
+    pieces: usize,
+    #[comptime] wide: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    let threads = x.shape(3) / wide;
+    let channel = ABSOLUTE_POS % threads * wide;
+    let piece = ABSOLUTE_POS / threads % pieces;
+    let image = ABSOLUTE_POS / threads / pieces;
+    if image >= x.shape(0) {
+        terminate!();
+    }
+    let mut sums = Array::<Vector<f32, N>>::new(comptime![PLACES + 1]);
+    #[unroll]
+    for place in 0..comptime![PLACES + 1] {
+        sums[place] = Vector::new(0.0);
+    }
+    let first = piece * ROWS * x.shape(2);
+    let end = (first + ROWS * x.shape(2)).min(x.shape(1) * x.shape(2));
+    for index in first..end {
+        let (row, column) = (index / x.shape(2), index % x.shape(2));
+        let grad = Vector::<f32, N>::cast_from(grad_y[at(x, image, row, column, channel, wide)]);
+        #[unroll]
+        for place in 0..PLACES {
+            let value = read(x, image, row + comptime![place / 3], column + comptime![place % 3], channel, wide);
+            sums[place] = fma(grad, value, sums[place]);
+        }
+        sums[PLACES] += grad;
+    }
+    let share = (image * pieces + piece) * comptime![PLACES + 1];
+    #[unroll]
+    for place in 0..comptime![PLACES + 1] {
+        shares[(share + place) * threads + channel / wide] = sums[place];
+    }
+}
+
+/// The convolution of contiguous `x`; that of the weight, `[channels, 9]`, and the bias are f32.
+fn convolution(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor>) -> CubeTensor {
+    let shape @ [_, _, _, channels] = x.shape().dims();
+    let client = x.client.clone();
+    let y = empty(&x, shape, x.dtype);
+    let dtype = dtype_to_storage_type(x.dtype);
+    let wide = vector_size(&[&x], channels);
+    let (cubes, dim) = small_cubes(&client, shape.iter().product::<usize>() / wide);
+    let flipped = bias.is_none();
+    // SAFETY: every index is below the shapes, which the caller checked.
+    unsafe {
+        convolve::launch_unchecked(
+            &client,
+            cubes,
+            dim,
+            address_type(&[&x]),
+            wide,
+            x.into_tensor_arg(),
+            weight.into_tensor_arg(),
+            bias.map(|bias| bias.into_tensor_arg()).into(),
+            y.clone().into_tensor_arg(),
+            flipped,
+            wide,
+            dtype,
+        );
+    }
+    y
+}
+
+/// In f32, one row of taps for every channel.
+fn taps(weight: CubeTensor) -> CubeTensor {
+    let [channels, ..] = weight.shape().dims::<4>();
+    reshape(cast(into_contiguous(weight), DType::F32), Shape::new([channels, PLACES]))
+}
+
+impl DepthwiseConv3x3Backend for CubeBackend {
+    fn depthwise_conv3x3_forward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        convolution(into_contiguous(x), taps(weight), Some(cast(into_contiguous(bias), DType::F32)))
+    }
+
+    fn depthwise_conv3x3_grads(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad_y: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [batch, height, _, channels] = x.shape().dims();
+        let client = x.client.clone();
+        let [x, grad_y] = [x, grad_y].map(into_contiguous);
+        let dtype = dtype_to_storage_type(x.dtype);
+        let wide = vector_size(&[&x, &grad_y], channels);
+        let pieces = height.div_ceil(ROWS);
+        let shares = empty(&x, [batch * pieces, PLACES + 1, channels], DType::F32);
+        let (cubes, dim) = small_cubes(&client, batch * pieces * channels / wide);
+        // SAFETY: every index is below the shapes, which the forward pass checked.
+        unsafe {
+            weight_grads::launch_unchecked(
+                &client,
+                cubes,
+                dim,
+                address_type(&[&x]),
+                wide,
+                x.into_tensor_arg(),
+                grad_y.clone().into_tensor_arg(),
+                shares.clone().into_tensor_arg(),
+                pieces,
+                wide,
+                dtype,
+            );
+        }
+        let (of_weight, of_bias, _) = sum_of_params(shares, PLACES);
+        let of_weight = reshape(of_weight, Shape::new([channels, 1, 3, 3]));
+        (convolution(grad_y, taps(weight), None), of_weight, of_bias)
+    }
+}
