@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from measure import Report, environment, record, times_of
+from peers_cuda import bare_package
 
 SIDE = 224
 
@@ -80,6 +81,7 @@ def vmamba_tiny(folder):
 
 def vim_tiny(folder):
     """`vim_tiny_patch16_224_bimambav2_final_pool_mean_abs_pos_embed_with_midclstok_div2`."""
+    bare_package("mamba_ssm")
     from mamba_ssm.ops.triton import layer_norm  # of mamba-ssm, for the PyTorch at hand
 
     # Its own mixer and its own way through the two directions; compiled kernels are those of the packages.
