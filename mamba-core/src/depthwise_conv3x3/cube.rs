@@ -51,15 +51,15 @@ fn read<F: Float, N: Size>(
 
 /// The convolution, or with a `flipped` weight and no bias the gradient of its input.
 #[cube(launch_unchecked, address_type = "dynamic")]
-fn convolve<F: Float, N: Size>(
+fn convolve<F: Float, G: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,
-    // [channels, 9]
-    weight: &Tensor<f32>,
-    bias: ComptimeOption<&Tensor<f32>>,
+    // [channels, 1, 3, 3]
+    weight: &Tensor<G>,
+    bias: ComptimeOption<&Tensor<G>>,
     y: &mut Tensor<Vector<F, N>>,
     #[comptime] flipped: bool,
     #[comptime] wide: usize,
-    #[define(F)] _dtype: ElemType,
+    #[define(F, G)] _dtypes: [ElemType; 2],
 ) {
     let threads = x.shape(3) / wide;
     let channel = ABSOLUTE_POS % threads * wide;
@@ -74,7 +74,7 @@ fn convolve<F: Float, N: Size>(
     if let ComptimeOption::Some(bias) = &bias {
         #[unroll]
         for lane in 0..wide {
-            sum.insert(lane, bias[channel + lane]);
+            sum.insert(lane, f32::cast_from(bias[(channel + lane) * bias.stride(0)]));
         }
     }
     #[unroll]
@@ -83,7 +83,8 @@ fn convolve<F: Float, N: Size>(
         let mut tap = Vector::<f32, N>::new(0.0);
         #[unroll]
         for lane in 0..wide {
-            tap.insert(lane, weight[(channel + lane) * PLACES + from]);
+            let row = (channel + lane) * weight.stride(0) + comptime![from / 3] * weight.stride(2);
+            tap.insert(lane, f32::cast_from(weight[row + comptime![from % 3] * weight.stride(3)]));
         }
         let value = read(x, image, row + comptime![place / 3], column + comptime![place % 3], channel, wide);
         sum = fma(tap, value, sum);
@@ -133,12 +134,12 @@ fn weight_grads<F: Float, N: Size>(
     }
 }
 
-/// The convolution of contiguous `x`; that of the weight, `[channels, 9]`, and the bias are f32.
+/// The convolution of contiguous `x`; without a bias, that with the flipped weight.
 fn convolution(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor>) -> CubeTensor {
     let shape @ [_, _, _, channels] = x.shape().dims();
     let client = x.client.clone();
     let y = empty(&x, shape, x.dtype);
-    let dtype = dtype_to_storage_type(x.dtype);
+    let dtypes = [x.dtype, weight.dtype].map(dtype_to_storage_type);
     let wide = vector_size(&[&x], channels);
     let (cubes, dim) = small_cubes(&client, shape.iter().product::<usize>() / wide);
     let flipped = bias.is_none();
@@ -156,16 +157,10 @@ fn convolution(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor>) -> C
             y.clone().into_tensor_arg(),
             flipped,
             wide,
-            dtype,
+            dtypes,
         );
     }
     y
-}
-
-/// In f32, one row of taps for every channel.
-fn taps(weight: CubeTensor) -> CubeTensor {
-    let [channels, ..] = weight.shape().dims::<4>();
-    reshape(cast(into_contiguous(weight), DType::F32), Shape::new([channels, PLACES]))
 }
 
 impl DepthwiseConv3x3Backend for CubeBackend {
@@ -174,7 +169,9 @@ impl DepthwiseConv3x3Backend for CubeBackend {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        convolution(into_contiguous(x), taps(weight), Some(cast(into_contiguous(bias), DType::F32)))
+        // One type for both parameters.
+        let bias = cast(bias, weight.dtype);
+        convolution(into_contiguous(x), weight, Some(bias))
     }
 
     fn depthwise_conv3x3_grads(
@@ -208,6 +205,6 @@ impl DepthwiseConv3x3Backend for CubeBackend {
         }
         let (of_weight, of_bias, _) = sum_of_params(shares, PLACES);
         let of_weight = reshape(of_weight, Shape::new([channels, 1, 3, 3]));
-        (convolution(grad_y, taps(weight), None), of_weight, of_bias)
+        (convolution(grad_y, weight, None), of_weight, of_bias)
     }
 }

@@ -45,7 +45,7 @@ fn depthwise_convolutions_are_exact(device: &TestDevice) {
         let bias = random([1, 1, 1, channels]).reshape([channels]);
         for has_bias in [true, false] {
             let expected = run(oracle, (&x, &weight, &bias), has_bias, (&device.device, DType::F32));
-            for (dtype, tolerance) in [(DType::F32, 1e-4), (DType::BF16, 0.1)] {
+            for (dtype, tolerance) in [(DType::F32, 1e-4), (DType::F16, 0.02), (DType::BF16, 0.1)] {
                 if !device.device.supports_dtype(dtype) {
                     continue;
                 }
