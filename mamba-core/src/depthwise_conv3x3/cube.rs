@@ -193,7 +193,7 @@ impl DepthwiseConv3x3Backend for CubeBackend {
                 &client,
                 cubes,
                 dim,
-                address_type(&[&x]),
+                address_type(&[&x, &shares]),
                 wide,
                 x.into_tensor_arg(),
                 grad_y.clone().into_tensor_arg(),

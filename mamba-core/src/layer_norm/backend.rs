@@ -52,7 +52,8 @@ mod meta {
 pub(super) fn serves<const D: usize>(x: &Tensor<D>, gamma: &Tensor<1>, beta: &Tensor<1>) -> bool {
     let device = x.device();
     let known = |dtype| matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
-    [x.dtype(), gamma.dtype(), beta.dtype()].into_iter().all(known)
+    [x.dtype(), gamma.dtype()].into_iter().all(known)
+        && beta.dtype() == gamma.dtype()
         && x.shape().num_elements() > 0
         && has_kernels(&device)
         && !is_cpu(&device)

@@ -277,7 +277,7 @@ impl LayerNormBackend for CubeBackend {
                 &client,
                 calculate_cube_count_elemwise(&client, rows * plan.units, plan.cube()),
                 plan.cube(),
-                address_type(&[&x]),
+                address_type(&[&x, &grad_params]),
                 x.into_tensor_arg(),
                 gamma.into_tensor_arg(),
                 grad_y.into_tensor_arg(),
