@@ -1,5 +1,7 @@
 //! What a unit works on, and where it finds that in the tensors.
 
+#![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
+
 use super::plan::Plan;
 use cubecl::prelude::*;
 
