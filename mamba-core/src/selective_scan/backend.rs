@@ -112,8 +112,8 @@ pub(crate) const NOTHING_SAVED: [usize; 4] = [1; 4];
     Cube: cfg(feature = "cube"),
 )]
 pub trait SelectiveScanBackend: Backend {
-    /// Returns `y`, `[batch, length, d_inner / summed]`, the final state, and what the backward pass takes as `saved_states`: the states before every chunk,
-    /// in an order of the backend's own.
+    /// Returns `y`, `[batch, length, d_inner / summed]`, the final state, and what the backward pass takes as
+    /// `saved_states`: the states before every chunk, in an order of the backend's own.
     #[fusion(meta = meta::scan)]
     fn selective_scan(
         #[extension_type] inputs: ScanInputs<Self>,

@@ -13,8 +13,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
-use mamba_blocks::parts::{at_least_f32, normalize};
-use mamba_blocks::parts::{project, project_in_halves};
+use mamba_blocks::parts::{at_least_f32, normalize, project, project_in_halves};
 use mamba_blocks::{ConfigError, Mamba, MambaConfig};
 use mamba_core::{SelectiveScanOptions, linear, selective_scan};
 
