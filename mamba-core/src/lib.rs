@@ -10,6 +10,7 @@
 //! | [`selective_state_update()`] | the same recurrence | one step of decoding |
 //! | [`add_rms_norm()`] | Gu & Dao 2023, section 3.4 | the residual stream and its norm between two mixers |
 //! | [`layer_norm()`] | Ba et al. 2016 | the norm of vision and time series models |
+//! | [`gelu()`] | Hendrycks & Gimpel 2016 | the activation of vision and time series models |
 //! | [`linear()`] | | the projections around them: Burn's, or cuBLASLt's on CUDA with `cublas` |
 //!
 //! Every operator folder has the same rooms: `mod.rs` (the function, its arguments and checks), `reference.rs` (plain
@@ -34,6 +35,7 @@ mod order;
 pub mod add_rms_norm;
 pub mod causal_conv1d;
 pub mod depthwise_conv3x3;
+pub mod gelu;
 pub mod layer_norm;
 pub mod linear;
 pub mod selective_scan;
@@ -42,7 +44,8 @@ pub mod selective_state_update;
 pub use add_rms_norm::{AddRmsNormOutput, add_rms_norm};
 pub use backend::records_graphs;
 pub use causal_conv1d::{CausalConv1dOptions, CausalConv1dOutput, causal_conv1d, causal_conv1d_step};
-pub use depthwise_conv3x3::depthwise_conv3x3;
+pub use depthwise_conv3x3::{DepthwiseConv3x3Options, depthwise_conv3x3};
+pub use gelu::gelu;
 #[cfg(feature = "cube")]
 pub use launches::launches;
 pub use layer_norm::layer_norm;

@@ -5,8 +5,7 @@
 //! `cargo bench -p mamba-vision --bench cross_scan`
 //!
 //! The copies' projections are not counted: both sides get time steps, b and c as their scan reads them. Memory is what
-//! is allocated at most during one call, with its gradients; it is counted on CPUs. On a GPU, watch a process that runs one
-//! version: `--bench cross_scan -- permuted`.
+//! is allocated at most during one call, with its gradients; on a GPU what its allocator takes from the device for that.
 
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -125,12 +124,20 @@ fn once(run: &dyn Fn() -> Tensor<3>, device: &Device) {
     }
 }
 
-/// Bytes allocated at most during one call, beyond what was before.
+/// Bytes allocated at most during one call, beyond what was before; what a GPU's allocator takes for it.
 fn peak(run: &dyn Fn() -> Tensor<3>, device: &Device) -> usize {
-    let before = NOW.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    let reserved = || {
+        device.sync().expect("the device works");
+        device.clone().inner().memory_pool_usage().map(|usage| usage.bytes_reserved as usize)
+    };
+    device.memory_cleanup();
+    let (before, allocated) = (reserved(), NOW.load(Ordering::Relaxed));
+    PEAK.store(allocated, Ordering::Relaxed);
     once(run, device);
-    PEAK.load(Ordering::Relaxed) - before
+    match before.zip(reserved()) {
+        Some((before, after)) => after - before,
+        None => PEAK.load(Ordering::Relaxed) - allocated,
+    }
 }
 
 fn cross_scan(criterion: &mut Criterion) {
@@ -150,7 +157,6 @@ fn cross_scan(criterion: &mut Criterion) {
                 group.bench_function(version, |bencher| {
                     if std::mem::take(&mut is_first) {
                         once(run, &device);
-                        device.sync().expect("the device works");
                         println!("{version}: at most {:.1} MB", peak(run, &device) as f64 / 1e6);
                     }
                     // The calls, and the wait for the last.

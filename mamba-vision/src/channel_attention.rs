@@ -3,9 +3,10 @@
 use crate::init;
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
-use burn::tensor::activation::{gelu, sigmoid};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 use mamba_blocks::parts::{normalize, project};
+use mamba_core::gelu;
 
 /// Every channel times a factor that the mean over all tokens tells: the channel half of LocalMamba's SCAttn (Huang et
 /// al. 2024), which is all of it in the published models.

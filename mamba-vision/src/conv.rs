@@ -6,13 +6,26 @@
 
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
-use mamba_core::{depthwise_conv3x3, linear};
+use mamba_core::{DepthwiseConv3x3Options, depthwise_conv3x3, linear};
 use std::array::from_fn;
 use std::ops::Range;
 
 /// A depthwise convolution of 3 x 3 with a padding of one: `[batch, height, width, channels]`, the same shape.
 pub(crate) fn depthwise(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    depthwise_conv3x3(x, conv.weight.val(), conv.bias.as_ref().map(|bias| bias.val()))
+    depthwise_conv3x3(x, conv.weight.val(), options(conv))
+}
+
+/// The same and a SiLU.
+pub(crate) fn depthwise_silu(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    depthwise_conv3x3(x, conv.weight.val(), options(conv).with_silu(true))
+}
+
+fn options(conv: &Conv2d) -> DepthwiseConv3x3Options {
+    let plain = DepthwiseConv3x3Options::new();
+    match &conv.bias {
+        Some(bias) => plain.with_bias(bias.val()),
+        None => plain,
+    }
 }
 
 /// `x` with so many zeros before and behind every dimension. `Tensor::pad` makes them on the host where gradients are

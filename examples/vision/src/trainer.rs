@@ -10,7 +10,7 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use examples_common::cli::Outcome;
 use examples_common::progress;
 use mamba_vision::Ema;
@@ -93,17 +93,28 @@ impl Trainer {
         order.shuffle(&mut rng);
         let batch = self.config.settings.batch;
         let (bar, started) = (progress::steps(order.len().div_ceil(batch), 0), Instant::now());
-        let mut sum = 0.0;
-        for indices in order.chunks(batch) {
-            let loss = self.step(indices, &mut rng)?;
-            sum += loss * indices.len() as f32;
+        // The device works on a step while the next is prepared: its loss is read then.
+        let (mut sum, mut running) = (0.0, None);
+        let mut read = |running: Option<(Tensor<1>, usize)>, step| -> Result<(), Error> {
+            let Some((loss, images)) = running else { return Ok(()) };
+            let loss = loss.into_scalar::<f32>();
+            if !loss.is_finite() {
+                return Err(Error::Diverged { step, loss });
+            }
+            sum += loss * images as f32;
             bar.set_message(format!("epoch {epoch}  loss {loss:.3}"));
+            Ok(())
+        };
+        for indices in order.chunks(batch) {
+            let loss = self.step(indices, &mut rng);
+            read(running.replace((loss, indices.len())), self.steps - 1)?;
             bar.inc(1);
             if interrupted.load(Ordering::Relaxed) {
                 bar.abandon();
                 return Ok(Outcome::Interrupted);
             }
         }
+        read(running, self.steps)?;
         bar.finish_and_clear();
         self.confusion = self.measure();
         let (loss, accuracy) = (sum / order.len() as f32, self.confusion.accuracy());
@@ -115,25 +126,22 @@ impl Trainer {
     }
 
     /// One optimizer step; returns the loss of its batch.
-    fn step(&mut self, indices: &[usize], rng: &mut StdRng) -> Result<f32, Error> {
+    fn step(&mut self, indices: &[usize], rng: &mut StdRng) -> Tensor<1> {
         let Settings { shift, crop, color, mixup, cutmix, smoothing, .. } = self.config.settings;
         let variation = Variation { shift, flip: true, crop, color };
         let (images, labels) = self.data.train.varied_batch(indices, variation, rng, &self.device);
         let shares = one_hot(labels, self.config.sizes.classes, smoothing);
         let (images, shares) = Mix { mixup, cutmix }.apply(self.config.normalized(images), shares, rng);
         let loss = cross_entropy(self.model.forward(images), shares);
-        let value = loss.clone().into_scalar::<f32>();
+        let value = loss.clone().inner();
         self.steps += 1;
-        if !value.is_finite() {
-            return Err(Error::Diverged { step: self.steps, loss: value });
-        }
         let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
         let lr = self.schedule.step().base();
         self.model = self.optimizer.step(lr, self.model.clone(), gradients);
         if let Some(average) = &mut self.average {
             average.update(&self.model);
         }
-        Ok(value)
+        value
     }
 
     /// How often the model, or its average, is right on the test images.

@@ -1,5 +1,6 @@
 //! The extension trait: what a backend with a kernel implements.
 
+use super::DepthwiseConv3x3Options;
 use crate::backend::{has_kernels, is_cpu};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
@@ -14,6 +15,7 @@ pub trait DepthwiseConv3x3Backend: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        silu: bool,
     ) -> FloatTensor<Self>;
 
     /// The gradients of `x`, in its dtype, and of the weight and the bias, in f32.
@@ -21,7 +23,9 @@ pub trait DepthwiseConv3x3Backend: Backend {
     fn depthwise_conv3x3_grads(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
         grad_y: FloatTensor<Self>,
+        silu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
@@ -31,14 +35,16 @@ mod meta {
     use burn::backend::DType;
     use burn::backend::fusion::custom::TensorSpec;
 
-    pub(super) fn forward(x: &TensorSpec, _weight: &TensorSpec, _bias: &TensorSpec) -> TensorSpec {
+    pub(super) fn forward(x: &TensorSpec, _weight: &TensorSpec, _bias: &TensorSpec, _silu: &bool) -> TensorSpec {
         x.clone()
     }
 
     pub(super) fn grads(
         x: &TensorSpec,
         weight: &TensorSpec,
+        _bias: &TensorSpec,
         _grad_y: &TensorSpec,
+        _silu: &bool,
     ) -> (TensorSpec, TensorSpec, TensorSpec) {
         let [channels, ..] = weight.shape.dims::<4>();
         let of_weight = TensorSpec::new(weight.shape.clone(), DType::F32);
@@ -55,9 +61,10 @@ pub(super) fn serves(x: &Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>
 }
 
 /// On a device for which [`serves`] is true.
-pub(super) fn depthwise_conv3x3(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+pub(super) fn depthwise_conv3x3(x: Tensor<4>, weight: Tensor<4>, options: DepthwiseConv3x3Options) -> Tensor<4> {
     let [channels, ..] = weight.dims();
+    let DepthwiseConv3x3Options { bias, silu } = options;
     let bias = bias.unwrap_or_else(|| Tensor::zeros([channels], (&x.device(), weight.dtype())));
-    let y = Dispatch::depthwise_conv3x3_forward(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(y)
+    let [x, weight, bias] = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
+    Tensor::from_dispatch(Dispatch::depthwise_conv3x3_forward(x, weight, bias, silu))
 }

@@ -2,7 +2,7 @@
 //! all but one come from the cache.
 
 use super::backend::DepthwiseConv3x3Backend;
-use crate::cube::{address_type, empty, small_cubes, sum_of_params, vector_size};
+use crate::cube::{Math, address_type, empty, sigmoids, small_cubes, sum_of_params, vector_size};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{DType, TensorMetadata};
@@ -49,15 +49,30 @@ fn read<F: Float, N: Size>(
     select(is_inside, value, Vector::new(0.0))
 }
 
-/// The convolution, or with a `flipped` weight and no bias the gradient of its input.
+/// What [`convolve`] computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Role {
+    /// The convolution.
+    Plain,
+    /// The same and a SiLU.
+    Silu,
+    /// The gradient of what goes into the SiLU, given that of what comes out.
+    SiluGrad,
+    /// The gradient of the input: the convolution with the flipped weight.
+    Flipped,
+}
+
+/// See [`Role`].
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn convolve<F: Float, G: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,
     // [channels, 1, 3, 3]
     weight: &Tensor<G>,
     bias: ComptimeOption<&Tensor<G>>,
+    grad_y: ComptimeOption<&Tensor<Vector<F, N>>>,
     y: &mut Tensor<Vector<F, N>>,
-    #[comptime] flipped: bool,
+    #[comptime] role: Role,
+    #[comptime] math: Math,
     #[comptime] wide: usize,
     #[define(F, G)] _dtypes: [ElemType; 2],
 ) {
@@ -79,7 +94,7 @@ fn convolve<F: Float, G: Float, N: Size>(
     }
     #[unroll]
     for place in 0..PLACES {
-        let from = comptime![if flipped { PLACES - 1 - place } else { place }];
+        let from = comptime![if role == Role::Flipped { PLACES - 1 - place } else { place }];
         let mut tap = Vector::<f32, N>::new(0.0);
         #[unroll]
         for lane in 0..wide {
@@ -89,7 +104,19 @@ fn convolve<F: Float, G: Float, N: Size>(
         let value = read(x, image, row + comptime![place / 3], column + comptime![place % 3], channel, wide);
         sum = fma(tap, value, sum);
     }
-    y[at(x, image, row, column, channel, wide)] = Vector::cast_from(sum);
+    let place = at(x, image, row, column, channel, wide);
+    if comptime![matches!(role, Role::Silu | Role::SiluGrad)] {
+        let gate = sigmoids(sum, wide, math);
+        #[comptime]
+        match &grad_y {
+            ComptimeOption::Some(grad_y) => {
+                let one = Vector::<f32, N>::new(1.0);
+                sum = Vector::cast_from(grad_y[place]) * gate * (one + sum * (one - gate));
+            }
+            ComptimeOption::None => sum *= gate,
+        }
+    }
+    y[place] = Vector::cast_from(sum);
 }
 
 /// The shares of pieces of images, some rows each, in the gradients of the weight and the bias.
@@ -134,15 +161,21 @@ fn weight_grads<F: Float, N: Size>(
     }
 }
 
-/// The convolution of contiguous `x`; without a bias, that with the flipped weight.
-fn convolution(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor>) -> CubeTensor {
+/// What `role` makes of contiguous `x`, and `grad_y`.
+fn convolution(
+    x: CubeTensor,
+    weight: CubeTensor,
+    bias: Option<CubeTensor>,
+    grad_y: Option<CubeTensor>,
+    role: Role,
+) -> CubeTensor {
     let shape @ [_, _, _, channels] = x.shape().dims();
     let client = x.client.clone();
     let y = empty(&x, shape, x.dtype);
     let dtypes = [x.dtype, weight.dtype].map(dtype_to_storage_type);
-    let wide = vector_size(&[&x], channels);
+    let read: Vec<_> = std::iter::once(&x).chain(&grad_y).collect();
+    let wide = vector_size(&read, channels);
     let (cubes, dim) = small_cubes(&client, shape.iter().product::<usize>() / wide);
-    let flipped = bias.is_none();
     // SAFETY: every index is below the shapes, which the caller checked.
     unsafe {
         convolve::launch_unchecked(
@@ -154,8 +187,10 @@ fn convolution(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor>) -> C
             x.into_tensor_arg(),
             weight.into_tensor_arg(),
             bias.map(|bias| bias.into_tensor_arg()).into(),
+            grad_y.map(|grad_y| grad_y.into_tensor_arg()).into(),
             y.clone().into_tensor_arg(),
-            flipped,
+            role,
+            Math::of(&client),
             wide,
             dtypes,
         );
@@ -168,20 +203,27 @@ impl DepthwiseConv3x3Backend for CubeBackend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        silu: bool,
     ) -> FloatTensor<Self> {
         // One type for both parameters.
         let bias = cast(bias, weight.dtype);
-        convolution(into_contiguous(x), weight, Some(bias))
+        convolution(into_contiguous(x), weight, Some(bias), None, if silu { Role::Silu } else { Role::Plain })
     }
 
     fn depthwise_conv3x3_grads(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
         grad_y: FloatTensor<Self>,
+        silu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [batch, height, _, channels] = x.shape().dims();
         let client = x.client.clone();
-        let [x, grad_y] = [x, grad_y].map(into_contiguous);
+        let [x, mut grad_y] = [x, grad_y].map(into_contiguous);
+        if silu {
+            let bias = cast(bias, weight.dtype);
+            grad_y = convolution(x.clone(), weight.clone(), Some(bias), Some(grad_y), Role::SiluGrad);
+        }
         let dtype = dtype_to_storage_type(x.dtype);
         let wide = vector_size(&[&x, &grad_y], channels);
         let pieces = height.div_ceil(ROWS);
@@ -205,6 +247,6 @@ impl DepthwiseConv3x3Backend for CubeBackend {
         }
         let (of_weight, of_bias, _) = sum_of_params(shares, PLACES);
         let of_weight = reshape(of_weight, Shape::new([channels, 1, 3, 3]));
-        (convolution(grad_y, weight, None), of_weight, of_bias)
+        (convolution(grad_y, weight, None, None, Role::Flipped), of_weight, of_bias)
     }
 }

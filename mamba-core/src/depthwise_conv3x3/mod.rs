@@ -2,8 +2,10 @@
 //! channels last as the scan.
 //!
 //! ```text
-//! y[r, s] = bias + sum over i, j of weight[i, j] x[r + i - 1, s + j - 1]         beyond the image, x is zero
+//! y[r, s] = silu(bias + sum over i, j of weight[i, j] x[r + i - 1, s + j - 1])      (or without silu)
 //! ```
+//!
+//! Beyond the image, x is zero.
 
 #[cfg(feature = "cube")]
 mod autodiff;
@@ -15,12 +17,37 @@ pub mod reference;
 
 use burn::tensor::Tensor;
 
+/// The optional arguments of [`depthwise_conv3x3()`].
+#[derive(Clone, Debug, Default)]
+pub struct DepthwiseConv3x3Options {
+    bias: Option<Tensor<1>>,
+    silu: bool,
+}
+
+impl DepthwiseConv3x3Options {
+    /// No bias, no activation.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The bias: `[channels]`.
+    pub fn with_bias(mut self, bias: Tensor<1>) -> Self {
+        self.bias = Some(bias);
+        self
+    }
+
+    /// Whether the output goes through a SiLU.
+    pub fn with_silu(mut self, silu: bool) -> Self {
+        self.silu = silu;
+        self
+    }
+}
+
 /// The convolution with a padding of one, forward and differentiable.
 ///
 /// # Shapes
 /// - `x`: `[batch, height, width, channels]`, f32, f16 or bf16.
 /// - `weight`: `[channels, 1, 3, 3]`, as of a Burn convolution with as many groups as channels.
-/// - `bias`: `[channels]`.
 /// - Returns the shape of `x`, in its dtype.
 ///
 /// The arithmetic is in f32; f64 stays f64. On CPUs it is the [reference](mod@reference).
@@ -30,25 +57,26 @@ use burn::tensor::Tensor;
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use mamba_core::depthwise_conv3x3;
+/// use mamba_core::{DepthwiseConv3x3Options, depthwise_conv3x3};
 ///
 /// let device = Device::default();
-/// let y = depthwise_conv3x3(Tensor::ones([2, 4, 5, 8], &device), Tensor::ones([8, 1, 3, 3], &device), None);
+/// let (x, weight) = (Tensor::ones([2, 4, 5, 8], &device), Tensor::ones([8, 1, 3, 3], &device));
+/// let y = depthwise_conv3x3(x, weight, DepthwiseConv3x3Options::new());
 /// // A corner sees four places.
 /// assert_eq!(y.slice([0..1, 0..1, 0..1, 0..1]).into_scalar::<f32>(), 4.0);
 /// ```
-pub fn depthwise_conv3x3(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+pub fn depthwise_conv3x3(x: Tensor<4>, weight: Tensor<4>, options: DepthwiseConv3x3Options) -> Tensor<4> {
     let dims @ [_, _, _, channels] = x.dims();
     assert!(!dims.contains(&0), "depthwise_conv3x3: `x` has shape {dims:?}, expected no dimension of zero");
     let (actual, expected) = (weight.dims(), [channels, 1, 3, 3]);
     assert!(actual == expected, "depthwise_conv3x3: `weight` has shape {actual:?}, expected {expected:?}");
-    if let Some(bias) = &bias {
+    if let Some(bias) = &options.bias {
         let actual = bias.dims();
         assert!(actual == [channels], "depthwise_conv3x3: `bias` has shape {actual:?}, expected {:?}", [channels]);
     }
     #[cfg(feature = "cube")]
-    if backend::serves(&x, &weight, bias.as_ref()) {
-        return backend::depthwise_conv3x3(x, weight, bias);
+    if backend::serves(&x, &weight, options.bias.as_ref()) {
+        return backend::depthwise_conv3x3(x, weight, options);
     }
-    reference::depthwise_conv3x3(x, weight, bias)
+    reference::depthwise_conv3x3(x, weight, options)
 }

@@ -1,10 +1,12 @@
 //! The same, made of three [causal convolutions](crate::causal_conv1d()) along rows: the path of CPUs.
 
+use super::DepthwiseConv3x3Options;
 use crate::{CausalConv1dOptions, causal_conv1d};
 use burn::tensor::Tensor;
+use burn::tensor::activation::silu;
 
 /// As [`depthwise_conv3x3()`](super::depthwise_conv3x3()).
-pub fn depthwise_conv3x3(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+pub fn depthwise_conv3x3(x: Tensor<4>, weight: Tensor<4>, options: DepthwiseConv3x3Options) -> Tensor<4> {
     let [batch, height, width, channels] = x.dims();
     let [rows, columns] = [height + 2, width + 1];
     // With a zero behind every row, the image is one sequence: what a row sees of the one before is that zero. `pad`
@@ -19,6 +21,7 @@ pub fn depthwise_conv3x3(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>
         y.slice([0..batch, row..row + height, 1..columns, 0..channels])
     };
     let plain = CausalConv1dOptions::new;
-    let middle = bias.map_or_else(plain, |bias| plain().with_bias(bias));
-    along_rows(0, plain()) + along_rows(1, middle) + along_rows(2, plain())
+    let middle = options.bias.map_or_else(plain, |bias| plain().with_bias(bias));
+    let y = along_rows(0, plain()) + along_rows(1, middle) + along_rows(2, plain());
+    if options.silu { silu(y) } else { y }
 }

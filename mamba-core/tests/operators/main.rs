@@ -14,6 +14,7 @@ mod conv_grid;
 mod depthwise_conv3x3;
 mod differences;
 mod exactness;
+mod gelu;
 mod golden;
 mod gradients;
 mod grid;

@@ -13,9 +13,10 @@ use crate::normalization::Instance;
 use burn::module::Module;
 use burn::nn::{Dropout, LayerNorm, Linear};
 use burn::tensor::Tensor;
-use burn::tensor::activation::{gelu, relu};
+use burn::tensor::activation::relu;
 use mamba_blocks::Mamba;
 use mamba_blocks::parts::{normalize, project};
+use mamba_core::gelu;
 
 /// S-Mamba. Made by [`SMambaConfig`].
 ///

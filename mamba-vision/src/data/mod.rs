@@ -16,7 +16,9 @@ pub use mix::{Mix, cross_entropy, one_hot};
 pub use variation::Variation;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rand::Rng;
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+use rayon::prelude::*;
 use std::path::Path;
 
 /// Images of one size with their classes.
@@ -75,7 +77,7 @@ impl LabelledImages {
         self.on_device(images.collect(), indices, device)
     }
 
-    /// As [`batch`](Self::batch), each image varied at random.
+    /// As [`batch`](Self::batch), each image varied at random, on all cores.
     ///
     /// # Panics
     /// As [`batch`](Self::batch).
@@ -87,8 +89,12 @@ impl LabelledImages {
         device: &Device,
     ) -> (Tensor<4>, Tensor<1, Int>) {
         let size = [self.height, self.width];
-        let images = indices.iter().flat_map(|&index| variation.vary(self.image(index), size, rng)).collect();
-        self.on_device(images, indices, device)
+        // A seed for each image: what it becomes does not depend on which core takes it.
+        let draws: Vec<(usize, u64)> = indices.iter().map(|&index| (index, rng.random())).collect();
+        let varied = draws
+            .into_par_iter()
+            .flat_map_iter(|(index, seed)| variation.vary(self.image(index), size, &mut StdRng::seed_from_u64(seed)));
+        self.on_device(varied.collect(), indices, device)
     }
 
     fn image(&self, index: usize) -> &[u8] {

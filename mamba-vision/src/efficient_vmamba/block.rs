@@ -7,9 +7,10 @@ use crate::vmamba::{Ss2d, channels_first, channels_last};
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, LayerNorm, PaddingConfig2d};
-use burn::tensor::activation::{gelu, relu, sigmoid};
+use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 use mamba_blocks::parts::normalize;
+use mamba_core::gelu;
 
 /// A scan of sub-grids and a convolution beside each other, both with the same attention over channels (Pei et al.
 /// 2024).

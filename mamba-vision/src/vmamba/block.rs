@@ -5,9 +5,9 @@ use crate::drop_path::DropPath;
 use crate::init;
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 use mamba_blocks::parts::{normalize, project};
+use mamba_core::gelu;
 
 /// Norm and [`Ss2d`], then norm and [`Mlp`], each beside the residual stream (Liu et al. 2024).
 #[derive(Module, Debug)]

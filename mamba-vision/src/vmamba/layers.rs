@@ -6,9 +6,9 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 use mamba_blocks::parts::{normalize, project};
+use mamba_core::gelu;
 
 /// How an image becomes patches of 4 x 4.
 #[derive(Config, Debug, Copy, PartialEq)]

@@ -173,7 +173,7 @@ impl Ss2d {
             }
             false => (project(&self.in_proj, input), None),
         };
-        let x = silu(conv::depthwise(&self.conv2d, x));
+        let x = conv::depthwise_silu(&self.conv2d, x);
         let y = normalize(&self.out_norm, self.scan(x));
         let y = match z {
             Some(z) => y * silu(z),

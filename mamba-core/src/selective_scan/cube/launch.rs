@@ -4,11 +4,10 @@ use super::backward::scan_backward;
 use super::forward::scan;
 use super::plan::{Plan, Spans, Vectors, rounds};
 use super::span::{pass_on, span_edge};
-use super::sums::sum_blocks;
+use super::sums::{sum_blocks, sum_orders};
 use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_of_params, vector_size};
 use crate::selective_scan::backend::{Gate, NOTHING_SAVED, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
 use burn::backend::cubecl::dtype_to_storage_type;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{DType, TensorMetadata};
 use burn::tensor::Shape;
@@ -79,15 +78,31 @@ impl Prepared {
     }
 
     /// The sum over the orders of a round, each with its own of the channels, of which `channels` are left.
-    fn sum_of_round(&self, x: CubeTensor, channels: usize) -> CubeTensor {
-        let [batch, length, side_by_side] = x.shape().dims();
-        let sum = if side_by_side == channels {
-            x
-        } else {
-            let by_order = reshape(x, Shape::new([batch, length, side_by_side / channels, channels]));
-            reshape(CubeBackend::float_sum_dim(by_order, 2), Shape::new([batch, length, channels]))
-        };
-        cast(sum, self.u.dtype)
+    fn sum_of_round(&self, parts: CubeTensor, channels: usize) -> CubeTensor {
+        let [batch, length, side_by_side] = parts.shape().dims();
+        if side_by_side == channels {
+            return cast(parts, self.u.dtype);
+        }
+        let sum = empty(&parts, [batch, length, channels], self.u.dtype);
+        let client = parts.client.clone();
+        let wide = vector_size(&[&parts], channels);
+        let (cubes, dim) = grid(&client, batch * length * channels / wide);
+        // SAFETY: every index is below the shapes.
+        unsafe {
+            sum_orders::launch_unchecked(
+                &client,
+                cubes,
+                dim,
+                address_type(&[&parts]),
+                wide,
+                parts.into_tensor_arg(),
+                sum.clone().into_tensor_arg(),
+                side_by_side / channels,
+                channels / wide,
+                dtype_to_storage_type(sum.dtype),
+            );
+        }
+        sum
     }
 
     /// What can be read together, of `more` as well.
@@ -362,6 +377,8 @@ impl SelectiveScanBackend for CubeBackend {
             }
         }
 
+        // The sums below get their room.
+        drop((saved_states, grad_y, grad_bc));
         // What spans could not sum themselves.
         let (grad_a, grad_d, grad_bias) = sum_of_params(grad_params, d_state);
         let grad_bias = grad_bias.expect("there is a column for the bias");

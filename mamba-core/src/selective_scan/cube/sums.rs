@@ -94,3 +94,24 @@ pub(crate) fn sum_blocks<F: Float>(
     grad_b[to] = F::cast_from(sum_b);
     grad_c[to] = F::cast_from(sum_c);
 }
+
+/// What orders side by side give, added up: from `parts` `[tokens, orders, channels]` to `sum` `[tokens, channels]`.
+#[cube(launch_unchecked, address_type = "dynamic")]
+pub(crate) fn sum_orders<F: Float, N: Size>(
+    parts: &Tensor<Vector<f32, N>>,
+    sum: &mut Tensor<Vector<F, N>>,
+    orders: usize,
+    channels: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    if ABSOLUTE_POS >= sum.len() {
+        terminate!();
+    }
+    let (token, channel) = (ABSOLUTE_POS / channels, ABSOLUTE_POS % channels);
+    let first = token * orders * channels + channel;
+    let mut total = parts[first];
+    for order in 1..orders {
+        total += parts[first + order * channels];
+    }
+    sum[ABSOLUTE_POS] = Vector::cast_from(total);
+}

@@ -1,0 +1,8 @@
+//! The same through Burn: the path of CPUs.
+
+use burn::tensor::{Tensor, activation};
+
+/// As [`gelu()`](super::gelu()).
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::gelu(x)
+}
