@@ -7,6 +7,7 @@
 //! | [`selective_scan()`] | Gu & Dao 2023, section 3 | the recurrence of Mamba-1 with its skip and gate |
 //! | [`causal_conv1d()`] | Gu & Dao 2023, section 3.4 | the short depthwise convolution before it |
 //! | [`depthwise_conv3x3()`] | Liu et al. 2024, section 4.2 | the same before a scan across an image |
+//! | [`halving_windows()`] | Chellapilla et al. 2006 | what a convolution of 3 x 3 at every second place sees |
 //! | [`selective_state_update()`] | the same recurrence | one step of decoding |
 //! | [`add_rms_norm()`] | Gu & Dao 2023, section 3.4 | the residual stream and its norm between two mixers |
 //! | [`layer_norm()`] | Ba et al. 2016 | the norm of vision and time series models |
@@ -36,6 +37,7 @@ pub mod add_rms_norm;
 pub mod causal_conv1d;
 pub mod depthwise_conv3x3;
 pub mod gelu;
+pub mod halving_windows;
 pub mod layer_norm;
 pub mod linear;
 pub mod selective_scan;
@@ -46,6 +48,7 @@ pub use backend::records_graphs;
 pub use causal_conv1d::{CausalConv1dOptions, CausalConv1dOutput, causal_conv1d, causal_conv1d_step};
 pub use depthwise_conv3x3::{DepthwiseConv3x3Options, depthwise_conv3x3};
 pub use gelu::gelu;
+pub use halving_windows::halving_windows;
 #[cfg(feature = "cube")]
 pub use launches::launches;
 pub use layer_norm::layer_norm;

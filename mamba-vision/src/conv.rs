@@ -6,7 +6,7 @@
 
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
-use mamba_core::{DepthwiseConv3x3Options, depthwise_conv3x3, linear};
+use mamba_core::{DepthwiseConv3x3Options, depthwise_conv3x3, halving_windows, linear};
 use std::array::from_fn;
 use std::ops::Range;
 
@@ -40,29 +40,9 @@ pub(crate) fn zero_padded<const D: usize>(x: Tensor<D>, around: [(usize, usize);
 /// A convolution of 3 x 3 at every second place with a padding of one: from `[batch, height, width, channels]` to
 /// `[batch, ceil(height / 2), ceil(width / 2), out_channels]`.
 pub(crate) fn halving(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    let [batch, height, width, channels] = x.dims();
-    let [out_channels, ..] = conv.weight.dims();
-    let [rows, columns] = [height.div_ceil(2), width.div_ceil(2)];
-    let behind = |size: usize, half: usize| 2 * half + 1 - size;
-    let x = zero_padded(x, [(0, 0), (1, behind(height, rows)), (1, behind(width, columns)), (0, 0)]);
-    // [batch, rows + 1, columns + 1, row in square, column in square, channels]
-    let squares = x.reshape([batch, rows + 1, 2, columns + 1, 2, channels]).permute([0, 1, 3, 2, 4, 5]);
-    // What a place sees: its square, the upper half of that below, the left half of that beside it, and the corner.
-    let of = |[down, right]: [usize; 2]| {
-        let x = squares.clone().narrow(1, down, rows).narrow(2, right, columns);
-        let (tall, wide) = (2 - down, 2 - right);
-        x.narrow(3, 0, tall).narrow(4, 0, wide).reshape([batch, rows, columns, tall * wide * channels])
-    };
-    // The places of the kernel that each of these meets.
-    let kernel = conv.weight.val().permute([2, 3, 1, 0]);
-    let meets = |[down, right]: [usize; 2]| {
-        let (tall, wide) = (2 - down, 2 - right);
-        let places = kernel.clone().narrow(0, 2 * down, tall).narrow(1, 2 * right, wide);
-        places.reshape([tall * wide * channels, out_channels])
-    };
-    let parts = [[0, 0], [1, 0], [0, 1], [1, 1]];
-    let (seen, weight) = (Tensor::cat(parts.map(of).to_vec(), 3), Tensor::cat(parts.map(meets).to_vec(), 0));
-    linear(seen, weight, conv.bias.as_ref().map(|bias| bias.val()))
+    let [out_channels, channels, ..] = conv.weight.dims();
+    let weight = conv.weight.val().permute([2, 3, 1, 0]).reshape([9 * channels, out_channels]);
+    linear(halving_windows(x), weight, conv.bias.as_ref().map(|bias| bias.val()))
 }
 
 /// A convolution of 1 x 1: from `[batch, height, width, channels]` to `[batch, height, width, out_channels]`.

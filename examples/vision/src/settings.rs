@@ -57,6 +57,9 @@ pub struct Settings {
     /// CutMix: the number of its beta distribution; 0 for none
     #[arg(long, default_value_t = 0.0)]
     pub cutmix: f64,
+    /// Last epochs without mixup and CutMix, for what they were good for is learned by then
+    #[arg(long, default_value_t = 0)]
+    pub unmixed: usize,
     /// Decay of the average of the weights, which is what is tested and stored; 0 for none
     #[arg(long, default_value_t = 0.0)]
     pub ema: f64,

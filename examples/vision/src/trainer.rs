@@ -91,7 +91,8 @@ impl Trainer {
         self.device.seed(seed);
         let mut order: Vec<_> = (0..self.data.train.len()).collect();
         order.shuffle(&mut rng);
-        let batch = self.config.settings.batch;
+        let Settings { batch, epochs, mixup, cutmix, unmixed, .. } = self.config.settings;
+        let mix = if epoch + unmixed > epochs { Mix::default() } else { Mix { mixup, cutmix } };
         let (bar, started) = (progress::steps(order.len().div_ceil(batch), 0), Instant::now());
         // The device works on a step while the next is prepared: its loss is read then.
         let (mut sum, mut running) = (0.0, None);
@@ -106,7 +107,7 @@ impl Trainer {
             Ok(())
         };
         for indices in order.chunks(batch) {
-            let loss = self.step(indices, &mut rng);
+            let loss = self.step(indices, mix, &mut rng);
             read(running.replace((loss, indices.len())), self.steps - 1)?;
             bar.inc(1);
             if interrupted.load(Ordering::Relaxed) {
@@ -126,12 +127,12 @@ impl Trainer {
     }
 
     /// One optimizer step; returns the loss of its batch.
-    fn step(&mut self, indices: &[usize], rng: &mut StdRng) -> Tensor<1> {
-        let Settings { shift, crop, color, mixup, cutmix, smoothing, .. } = self.config.settings;
+    fn step(&mut self, indices: &[usize], mix: Mix, rng: &mut StdRng) -> Tensor<1> {
+        let Settings { shift, crop, color, smoothing, .. } = self.config.settings;
         let variation = Variation { shift, flip: true, crop, color };
         let (images, labels) = self.data.train.varied_batch(indices, variation, rng, &self.device);
         let shares = one_hot(labels, self.config.sizes.classes, smoothing);
-        let (images, shares) = Mix { mixup, cutmix }.apply(self.config.normalized(images), shares, rng);
+        let (images, shares) = mix.apply(self.config.normalized(images), shares, rng);
         let loss = cross_entropy(self.model.forward(images), shares);
         let value = loss.clone().inner();
         self.steps += 1;
@@ -176,7 +177,7 @@ mod tests {
     fn settings(model: Kind) -> Settings {
         let command = Settings::augment_args(clap::Command::new("train"));
         let flags = ["--epochs=3", "--batch=4", "--d-model=8", "--depths=1,1", "--drop-path=0.3", "--ema=0.9"];
-        let more = ["--mixup=0.8", "--cutmix=1", "--crop=0.5", "--color=0.3"];
+        let more = ["--mixup=0.8", "--cutmix=1", "--unmixed=1", "--crop=0.5", "--color=0.3"];
         let matches = command.get_matches_from(["train"].iter().chain(&flags).chain(&more));
         Settings { model, ..Settings::from_arg_matches(&matches).unwrap() }
     }

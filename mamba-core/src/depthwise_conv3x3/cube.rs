@@ -1,5 +1,5 @@
-//! CubeCL. A unit owns a few neighbouring channels of a place, or of the places of some rows, and reads those around it:
-//! all but one come from the cache.
+//! CubeCL. A unit owns a few neighbouring channels of a part of a row, or of some rows, and slides a window of nine places
+//! along it: a step reads three of them.
 
 use super::backend::DepthwiseConv3x3Backend;
 use crate::cube::{Math, address_type, empty, sigmoids, small_cubes, sum_of_params, vector_size};
@@ -15,6 +15,9 @@ use cubecl::prelude::*;
 
 /// Places of the window.
 const PLACES: usize = 9;
+
+/// Places of a row along which a unit slides its window.
+const COLUMNS: usize = 8;
 
 /// Rows of a piece of an image, whose share in the gradient of the weight a unit adds up.
 const ROWS: usize = 4;
@@ -49,6 +52,52 @@ fn read<F: Float, N: Size>(
     select(is_inside, value, Vector::new(0.0))
 }
 
+/// The nine places around one, row by row; that of the window's middle is counted from the padding.
+#[derive(CubeType)]
+struct Window<N: Size> {
+    values: Array<Vector<f32, N>>,
+}
+
+#[cube]
+impl<N: Size> Window<N> {
+    /// The window before the place `column` of a row: its last two columns are read.
+    fn before<F: Float>(
+        x: &Tensor<Vector<F, N>>,
+        image: usize,
+        row: usize,
+        column: usize,
+        channel: usize,
+        #[comptime] wide: usize,
+    ) -> Window<N> {
+        let mut values = Array::<Vector<f32, N>>::new(PLACES);
+        #[unroll]
+        for i in 0..3usize {
+            values[3 * i] = Vector::new(0.0);
+            values[3 * i + 1] = read(x, image, row + i, column, channel, wide);
+            values[3 * i + 2] = read(x, image, row + i, column + 1, channel, wide);
+        }
+        Window::<N> { values }
+    }
+
+    /// One place on: the window is that around `column`.
+    fn slide<F: Float>(
+        &mut self,
+        x: &Tensor<Vector<F, N>>,
+        image: usize,
+        row: usize,
+        column: usize,
+        channel: usize,
+        #[comptime] wide: usize,
+    ) {
+        #[unroll]
+        for i in 0..3usize {
+            self.values[3 * i] = self.values[3 * i + 1];
+            self.values[3 * i + 1] = self.values[3 * i + 2];
+            self.values[3 * i + 2] = read(x, image, row + i, column + 2, channel, wide);
+        }
+    }
+}
+
 /// What [`convolve`] computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Role {
@@ -76,22 +125,23 @@ fn convolve<F: Float, G: Float, N: Size>(
     #[comptime] wide: usize,
     #[define(F, G)] _dtypes: [ElemType; 2],
 ) {
-    let threads = x.shape(3) / wide;
+    let (threads, strips) = (x.shape(3) / wide, x.shape(2).div_ceil(COLUMNS));
     let channel = ABSOLUTE_POS % threads * wide;
-    let column = ABSOLUTE_POS / threads % x.shape(2);
-    let row = ABSOLUTE_POS / threads / x.shape(2) % x.shape(1);
-    let image = ABSOLUTE_POS / threads / x.shape(2) / x.shape(1);
+    let strip = ABSOLUTE_POS / threads % strips;
+    let row = ABSOLUTE_POS / threads / strips % x.shape(1);
+    let image = ABSOLUTE_POS / threads / strips / x.shape(1);
     if image >= x.shape(0) {
         terminate!();
     }
-    let mut sum = Vector::<f32, N>::new(0.0);
+    let mut start = Vector::<f32, N>::new(0.0);
     #[comptime]
     if let ComptimeOption::Some(bias) = &bias {
         #[unroll]
         for lane in 0..wide {
-            sum.insert(lane, f32::cast_from(bias[(channel + lane) * bias.stride(0)]));
+            start.insert(lane, f32::cast_from(bias[(channel + lane) * bias.stride(0)]));
         }
     }
+    let mut taps = Array::<Vector<f32, N>>::new(PLACES);
     #[unroll]
     for place in 0..PLACES {
         let from = comptime![if role == Role::Flipped { PLACES - 1 - place } else { place }];
@@ -101,22 +151,31 @@ fn convolve<F: Float, G: Float, N: Size>(
             let row = (channel + lane) * weight.stride(0) + comptime![from / 3] * weight.stride(2);
             tap.insert(lane, f32::cast_from(weight[row + comptime![from % 3] * weight.stride(3)]));
         }
-        let value = read(x, image, row + comptime![place / 3], column + comptime![place % 3], channel, wide);
-        sum = fma(tap, value, sum);
+        taps[place] = tap;
     }
-    let place = at(x, image, row, column, channel, wide);
-    if comptime![matches!(role, Role::Silu | Role::SiluGrad)] {
-        let gate = sigmoids(sum, wide, math);
-        #[comptime]
-        match &grad_y {
-            ComptimeOption::Some(grad_y) => {
-                let one = Vector::<f32, N>::new(1.0);
-                sum = Vector::cast_from(grad_y[place]) * gate * (one + sum * (one - gate));
-            }
-            ComptimeOption::None => sum *= gate,
+    let first = strip * COLUMNS;
+    let mut window = Window::<N>::before(x, image, row, first, channel, wide);
+    for column in first..(first + COLUMNS).min(x.shape(2)) {
+        window.slide(x, image, row, column, channel, wide);
+        let mut sum = start;
+        #[unroll]
+        for place in 0..PLACES {
+            sum = fma(taps[place], window.values[place], sum);
         }
+        let to = at(x, image, row, column, channel, wide);
+        if comptime![matches!(role, Role::Silu | Role::SiluGrad)] {
+            let gate = sigmoids(sum, wide, math);
+            #[comptime]
+            match &grad_y {
+                ComptimeOption::Some(grad_y) => {
+                    let one = Vector::<f32, N>::new(1.0);
+                    sum = Vector::cast_from(grad_y[to]) * gate * (one + sum * (one - gate));
+                }
+                ComptimeOption::None => sum *= gate,
+            }
+        }
+        y[to] = Vector::cast_from(sum);
     }
-    y[place] = Vector::cast_from(sum);
 }
 
 /// The shares of pieces of images, some rows each, in the gradients of the weight and the bias.
@@ -142,17 +201,18 @@ fn weight_grads<F: Float, N: Size>(
     for place in 0..comptime![PLACES + 1] {
         sums[place] = Vector::new(0.0);
     }
-    let first = piece * ROWS * x.shape(2);
-    let end = (first + ROWS * x.shape(2)).min(x.shape(1) * x.shape(2));
-    for index in first..end {
-        let (row, column) = (index / x.shape(2), index % x.shape(2));
-        let grad = Vector::<f32, N>::cast_from(grad_y[at(x, image, row, column, channel, wide)]);
-        #[unroll]
-        for place in 0..PLACES {
-            let value = read(x, image, row + comptime![place / 3], column + comptime![place % 3], channel, wide);
-            sums[place] = fma(grad, value, sums[place]);
+    let first = piece * ROWS;
+    for row in first..(first + ROWS).min(x.shape(1)) {
+        let mut window = Window::<N>::before(x, image, row, 0, channel, wide);
+        for column in 0..x.shape(2) {
+            window.slide(x, image, row, column, channel, wide);
+            let grad = Vector::<f32, N>::cast_from(grad_y[at(x, image, row, column, channel, wide)]);
+            #[unroll]
+            for place in 0..PLACES {
+                sums[place] = fma(grad, window.values[place], sums[place]);
+            }
+            sums[PLACES] += grad;
         }
-        sums[PLACES] += grad;
     }
     let share = (image * pieces + piece) * comptime![PLACES + 1];
     #[unroll]
@@ -175,7 +235,8 @@ fn convolution(
     let dtypes = [x.dtype, weight.dtype].map(dtype_to_storage_type);
     let read: Vec<_> = std::iter::once(&x).chain(&grad_y).collect();
     let wide = vector_size(&read, channels);
-    let (cubes, dim) = small_cubes(&client, shape.iter().product::<usize>() / wide);
+    let [batch, height, width, _] = shape;
+    let (cubes, dim) = small_cubes(&client, batch * height * width.div_ceil(COLUMNS) * channels / wide);
     // SAFETY: every index is below the shapes, which the caller checked.
     unsafe {
         convolve::launch_unchecked(

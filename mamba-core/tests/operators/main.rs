@@ -19,6 +19,7 @@ mod golden;
 mod gradients;
 mod grid;
 mod half;
+mod halving_windows;
 mod layer_norm;
 mod linear;
 mod misuse;

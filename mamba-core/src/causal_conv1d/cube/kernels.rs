@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub ahead: usize,
     pub silu: bool,
     pub reverse: bool,
+    /// Whether a token may not see what is before it.
+    pub resets: bool,
     pub math: Math,
 }
 
@@ -303,14 +305,15 @@ pub(crate) fn conv_backward<F: Float, N: Size>(
     let bias = biases::<N>(bias, &place, plan);
     let mut grad_taps = Array::<Vector<f32, N>>::new(plan.width);
     let mut window = Array::<Vector<f32, N>>::new(plan.width);
-    // 1 for inputs of the window that the current token sees, and the gradients gathered by these inputs so far.
+    // 1 for inputs of the window that the current token sees, all of them without resets, and the gradients gathered by
+    // these inputs so far.
     let mut seen = Array::<Vector<f32, N>>::new(plan.width);
     let mut grads = Array::<Vector<f32, N>>::new(plan.width);
     #[unroll]
     for k in 0..plan.width {
         grad_taps[k] = Vector::new(0.0);
         window[k] = Vector::new(0.0);
-        seen[k] = Vector::new(0.0);
+        seen[k] = Vector::new(if comptime![plan.resets] { 0.0 } else { 1.0 });
         grads[k] = Vector::new(0.0);
     }
     let mut grad_bias = Vector::<f32, N>::new(0.0);
@@ -326,7 +329,9 @@ pub(crate) fn conv_backward<F: Float, N: Size>(
         let value = input(x, initial_state, &place, place.start + i, step.place, plan);
         let keep = Vector::new(step.keep);
         slide(&mut window, value, keep, plan);
-        slide(&mut seen, Vector::new(1.0), keep, plan);
+        if comptime![plan.resets] {
+            slide(&mut seen, Vector::new(1.0), keep, plan);
+        }
     }
 
     let mut ahead = Ahead::<F, N>::new(plan);
@@ -353,7 +358,9 @@ pub(crate) fn conv_backward<F: Float, N: Size>(
                 }
                 let keep = Vector::new(now.keeps[i]);
                 slide(&mut window, Vector::cast_from(now.values[i]), keep, plan);
-                slide(&mut seen, Vector::new(1.0), keep, plan);
+                if comptime![plan.resets] {
+                    slide(&mut seen, Vector::new(1.0), keep, plan);
+                }
                 slide(&mut grads, Vector::new(0.0), Vector::new(1.0), plan);
 
                 let mut g = Vector::<f32, N>::cast_from(grads_now.values[i]);

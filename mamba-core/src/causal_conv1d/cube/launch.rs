@@ -51,7 +51,8 @@ impl Prepared {
         let ConvConfig { silu, reverse, chunk } = config;
         let tensors = [&[&self.x, &self.initial_state], others].concat();
         let channels = vector_size(&tensors, channels / self.n_orders).min(most);
-        Plan { width, chunk, channels, ahead: AHEAD, silu, reverse, math: Math::of(&self.x.client) }
+        let (resets, math) = (self.steps.is_some(), Math::of(&self.x.client));
+        Plan { width, chunk, channels, ahead: AHEAD, silu, reverse, resets, math }
     }
 }
 
