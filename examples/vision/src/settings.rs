@@ -13,10 +13,10 @@ pub struct Settings {
     #[arg(long, value_enum, default_value = "vmamba")]
     pub model: Kind,
     /// Channels of the VMamba's first stage; the CNN gets as many parameters as it has
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 64)]
     pub d_model: usize,
     /// Blocks of each of the VMamba's stages
-    #[arg(long, value_delimiter = ',', default_value = "2,2")]
+    #[arg(long, value_delimiter = ',', default_value = "1,1")]
     pub depths: Vec<usize>,
     /// How many times as large the VMamba sees the images: its patches are 4 pixels wide
     #[arg(long, default_value_t = 1)]
@@ -57,11 +57,11 @@ pub struct Settings {
     /// CutMix: the number of its beta distribution; 0 for none
     #[arg(long, default_value_t = 0.0)]
     pub cutmix: f64,
-    /// Last epochs without mixup and CutMix, for what they were good for is learned by then
+    /// Last epochs without mixup and CutMix, which see images as those of the test are
     #[arg(long, default_value_t = 0)]
     pub unmixed: usize,
     /// Decay of the average of the weights, which is what is tested and stored; 0 for none
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.99)]
     pub ema: f64,
     /// Seed of the initial weights, the order of the images and their variation
     #[arg(long, default_value_t = 1)]

@@ -154,7 +154,8 @@ impl Trainer {
 }
 
 fn optimizer(settings: &Settings) -> ModuleOptimizer {
-    adamw(&AdamWConfig::new().with_weight_decay(settings.weight_decay as f32))
+    // PyTorch's epsilon: Burn's, a thousand times as large, slows the weights that have small gradients.
+    adamw(&AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(settings.weight_decay as f32))
 }
 
 /// Rises for an epoch, then falls along a cosine.
