@@ -55,10 +55,10 @@ pub struct Settings {
     #[arg(long, default_value_t = 0.0)]
     pub mixup: f64,
     /// CutMix: the number of its beta distribution; 0 for none
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 1.0)]
     pub cutmix: f64,
     /// Last epochs without mixup and CutMix, which see images as those of the test are
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 8)]
     pub unmixed: usize,
     /// Decay of the average of the weights, which is what is tested and stored; 0 for none
     #[arg(long, default_value_t = 0.99)]

@@ -92,7 +92,7 @@ impl Trainer {
         let mut order: Vec<_> = (0..self.data.train.len()).collect();
         order.shuffle(&mut rng);
         let Settings { batch, epochs, mixup, cutmix, unmixed, .. } = self.config.settings;
-        let mix = if epoch + unmixed > epochs { Mix::default() } else { Mix { mixup, cutmix } };
+        let mix = if epoch > epochs.saturating_sub(unmixed) { Mix::default() } else { Mix { mixup, cutmix } };
         let (bar, started) = (progress::steps(order.len().div_ceil(batch), 0), Instant::now());
         // The device works on a step while the next is prepared: its loss is read then.
         let (mut sum, mut running) = (0.0, None);

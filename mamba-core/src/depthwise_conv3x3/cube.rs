@@ -52,7 +52,7 @@ fn read<F: Float, N: Size>(
     select(is_inside, value, Vector::new(0.0))
 }
 
-/// The nine places around one, row by row; that of the window's middle is counted from the padding.
+/// The nine places around one, row by row.
 #[derive(CubeType)]
 struct Window<N: Size> {
     values: Array<Vector<f32, N>>,
