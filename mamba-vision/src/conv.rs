@@ -8,7 +8,6 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 use mamba_core::{DepthwiseConv3x3Options, depthwise_conv3x3, halving_windows, linear};
 use std::array::from_fn;
-use std::ops::Range;
 
 /// A depthwise convolution of 3 x 3 with a padding of one: `[batch, height, width, channels]`, the same shape.
 pub(crate) fn depthwise(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
@@ -28,13 +27,12 @@ fn options(conv: &Conv2d) -> DepthwiseConv3x3Options {
     }
 }
 
-/// `x` with so many zeros before and behind every dimension. `Tensor::pad` makes them on the host where gradients are
-/// tracked (burn-autodiff 0.22.1), and a device waits for them.
-pub(crate) fn zero_padded<const D: usize>(x: Tensor<D>, around: [(usize, usize); D]) -> Tensor<D> {
+/// `x` with so many zeros behind every dimension. `Tensor::pad` makes them on the host where gradients are tracked
+/// (burn-autodiff 0.22.1), and a device waits for them.
+pub(crate) fn zero_padded<const D: usize>(x: Tensor<D>, behind: [usize; D]) -> Tensor<D> {
     let dims = x.dims();
-    let shape: [usize; D] = from_fn(|i| around[i].0 + dims[i] + around[i].1);
-    let places: [Range<usize>; D] = from_fn(|i| around[i].0..around[i].0 + dims[i]);
-    Tensor::zeros(shape, (&x.device(), x.dtype())).slice_assign(places, x)
+    let shape: [usize; D] = from_fn(|i| dims[i] + behind[i]);
+    Tensor::zeros(shape, (&x.device(), x.dtype())).slice_assign(dims.map(|size| 0..size), x)
 }
 
 /// A convolution of 3 x 3 at every second place with a padding of one: from `[batch, height, width, channels]` to

@@ -126,7 +126,7 @@ pub(super) fn squares(x: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = x.dims();
     let x = match (height % 2, width % 2) {
         (0, 0) => x,
-        (bottom, right) => conv::zero_padded(x, [(0, 0), (0, bottom), (0, right), (0, 0)]),
+        (bottom, right) => conv::zero_padded(x, [0, bottom, right, 0]),
     };
     let [height, width] = [height.div_ceil(2), width.div_ceil(2)];
     // [batch, rows, row in square, columns, column in square, channels]

@@ -259,7 +259,7 @@ fn block_diagonal(matrices: Tensor<3>) -> Tensor<2> {
 
 /// Tokens `[batch, length, channels]` with `padding` zeros behind them.
 pub(crate) fn padded(x: Tensor<3>, padding: usize) -> Tensor<3> {
-    if padding == 0 { x } else { conv::zero_padded(x, [(0, 0), (0, padding), (0, 0)]) }
+    if padding == 0 { x } else { conv::zero_padded(x, [0, padding, 0]) }
 }
 
 fn expected(paths: Result<ScanPaths, OrderError>, dims: [usize; 4]) -> ScanPaths {
