@@ -23,6 +23,9 @@ const ON_GPU: [[usize; 4]; 7] = [
     [8, 512, 1536, 16],
 ];
 
+const FORWARD: &str = "forward";
+const BOTH: &str = "forward and backward";
+
 fn device() -> Device {
     match std::env::var("MAMBA_BENCH_DEVICE").as_deref() {
         #[cfg(feature = "flex")]
@@ -48,49 +51,71 @@ struct Floor {
     exponentials: usize,
 }
 
-/// A forward pass over random arguments, and its floor.
-type Case = (Box<dyn Fn() -> Tensor<3>>, Floor);
+/// A forward pass over random arguments.
+type Run = Box<dyn Fn() -> Tensor<3>>;
 
-fn scan([batch, length, d_inner, d_state]: [usize; 4], dtype: DType, device: &Device) -> Case {
+/// An operator on one shape.
+struct Case {
+    floor: Floor,
+    run: fn([usize; 4], DType, &Device) -> Run,
+}
+
+fn scan([batch, length, d_inner, d_state]: [usize; 4], dtype: DType) -> Case {
+    // u, delta, z, y, b and c; a softplus and a gate.
+    let floor = Floor {
+        bytes: dtype.size() * batch * length * (4 * d_inner + 2 * d_state),
+        exponentials: batch * length * d_inner * (d_state + 2),
+    };
+    Case { floor, run: run_scan }
+}
+
+fn run_scan([batch, length, d_inner, d_state]: [usize; 4], dtype: DType, device: &Device) -> Run {
     let [u, delta, z] = [(); 3].map(|()| random([batch, length, d_inner], dtype, device));
     let [b, c] = [(); 2].map(|()| random([batch, length, 1, d_state], dtype, device));
     let [d, bias] = [(); 2].map(|()| random([d_inner], DType::F32, device));
     let a = Tensor::<2>::random([d_inner, d_state], Distribution::Normal(0.0, 1.0), device).exp().neg();
     let a = if device.is_autodiff() { a.detach().require_grad() } else { a };
     let options = SelectiveScanOptions::new().with_d(d).with_delta_bias(bias).with_delta_softplus(true).with_z(z);
-    // u, delta, z, y, b and c; a softplus and a gate.
-    let floor = Floor {
-        bytes: dtype.size() * batch * length * (4 * d_inner + 2 * d_state),
-        exponentials: batch * length * d_inner * (d_state + 2),
-    };
-    let run = move || selective_scan(u.clone(), delta.clone(), a.clone(), b.clone(), c.clone(), options.clone()).y;
-    (Box::new(run), floor)
+    Box::new(move || selective_scan(u.clone(), delta.clone(), a.clone(), b.clone(), c.clone(), options.clone()).y)
 }
 
 /// Width 4 with bias and SiLU.
-fn conv([batch, length, channels, _]: [usize; 4], dtype: DType, device: &Device) -> Case {
+fn conv([batch, length, channels, _]: [usize; 4], dtype: DType) -> Case {
+    let values = batch * length * channels;
+    Case { floor: Floor { bytes: 2 * dtype.size() * values, exponentials: values }, run: run_conv }
+}
+
+fn run_conv([batch, length, channels, _]: [usize; 4], dtype: DType, device: &Device) -> Run {
     let x = random([batch, length, channels], dtype, device);
     let weight = random([channels, 4], DType::F32, device);
     let options = CausalConv1dOptions::new().with_bias(random([channels], DType::F32, device)).with_silu(true);
-    let values = batch * length * channels;
-    let floor = Floor { bytes: 2 * dtype.size() * values, exponentials: values };
-    (Box::new(move || causal_conv1d(x.clone(), weight.clone(), options.clone()).y), floor)
+    Box::new(move || causal_conv1d(x.clone(), weight.clone(), options.clone()).y)
 }
 
-fn once(run: &dyn Fn() -> Tensor<3>, backward: bool) {
+/// What going back begins with, and what implementations that take a gradient do not spend: a gradient of ones.
+fn ones([batch, length, channels, _]: [usize; 4], dtype: DType) -> Case {
+    Case { floor: Floor { bytes: dtype.size() * batch * length * channels, exponentials: 0 }, run: run_ones }
+}
+
+fn run_ones([batch, length, channels, _]: [usize; 4], dtype: DType, device: &Device) -> Run {
+    let device = device.clone();
+    Box::new(move || Tensor::ones([batch, length, channels], (&device, dtype)))
+}
+
+fn once(run: &Run, backward: bool) {
     let y = run();
     if backward {
         drop(y.backward());
     }
 }
 
-fn measure(criterion: &mut Criterion, operator: &str, case: fn([usize; 4], DType, &Device) -> Case) {
+fn measure(criterion: &mut Criterion, operator: &str, case: fn([usize; 4], DType) -> Case, passes: &[&str]) {
     let device = device();
     let on_gpu = std::env::var("MAMBA_BENCH_DEVICE").is_ok_and(|device| device != "flex");
     let shapes = if on_gpu { &ON_GPU[..] } else { &ON_CPU[..] };
     for dtype in [DType::F32, DType::BF16].into_iter().filter(|&dtype| device.supports_dtype(dtype)) {
-        for backward in [false, true] {
-            let passes = if backward { "forward and backward" } else { "forward" };
+        for &passes in passes {
+            let backward = passes == BOTH;
             let device = if backward { device.clone().autodiff() } else { device.clone() };
             let mut group = criterion.benchmark_group(format!("{operator}, {dtype:?}, {passes}"));
             group.sample_size(10);
@@ -98,22 +123,27 @@ fn measure(criterion: &mut Criterion, operator: &str, case: fn([usize; 4], DType
                 group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
             }
             for &shape @ [batch, length, d_inner, d_state] in shapes {
-                let (run, Floor { bytes, exponentials }) = case(shape, dtype, &device);
+                let Case { floor: Floor { bytes, exponentials }, run } = case(shape, dtype);
                 // Going back: all of it again, and a gradient of each.
                 let (bytes, exponentials) =
                     if backward { (3 * bytes, 2 * exponentials) } else { (bytes, exponentials) };
-                let shape = format!("batch {batch}, length {length}, d_inner {d_inner}, d_state {d_state}");
-                println!("{shape}: {:.1} MB, {:.1} M exponentials", bytes as f64 / 1e6, exponentials as f64 / 1e6);
-                // Compiled before the first measurement, which would else take few calls for slow ones.
-                once(&run, backward);
-                device.sync().expect("the device works");
+                let name = format!("batch {batch}, length {length}, d_inner {d_inner}, d_state {d_state}");
+                println!("{name}: {:.1} MB, {:.1} M exponentials", bytes as f64 / 1e6, exponentials as f64 / 1e6);
                 group.throughput(Throughput::Bytes(bytes as u64));
-                group.bench_function(BenchmarkId::from_parameter(shape), |bencher| {
+                let mut made = None;
+                group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+                    let run = made.get_or_insert_with(|| {
+                        let run = run(shape, dtype, &device);
+                        // Compiled before the first measurement, which would else take few calls for slow ones.
+                        once(&run, backward);
+                        device.sync().expect("the device works");
+                        run
+                    });
                     // The calls, and the wait for the last.
                     bencher.iter_custom(|n| {
                         let start = Instant::now();
                         for _ in 0..n {
-                            once(&run, backward);
+                            once(run, backward);
                         }
                         device.sync().expect("the device works");
                         start.elapsed()
@@ -126,8 +156,9 @@ fn measure(criterion: &mut Criterion, operator: &str, case: fn([usize; 4], DType
 }
 
 fn operators(criterion: &mut Criterion) {
-    measure(criterion, "selective_scan", scan);
-    measure(criterion, "causal_conv1d", conv);
+    measure(criterion, "selective_scan", scan, &[FORWARD, BOTH]);
+    measure(criterion, "causal_conv1d", conv, &[FORWARD, BOTH]);
+    measure(criterion, "ones", ones, &[FORWARD]);
 }
 
 criterion_group!(benches, operators);

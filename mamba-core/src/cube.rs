@@ -19,6 +19,20 @@ pub(crate) struct Step {
     pub keep: f32,
 }
 
+#[cube]
+impl Step {
+    /// Of what a table says.
+    pub fn of_entry(entry: i32) -> Step {
+        let entry = u32::cast_from(entry);
+        Step { place: (entry / 2) as usize, keep: 1.0 - f32::cast_from(entry % 2) }
+    }
+
+    /// Step `t` where no table says otherwise.
+    pub fn plain(t: usize, length: usize, #[comptime] reverse: bool) -> Step {
+        Step { place: token_of(t, length, reverse), keep: f32::new(1.0) }
+    }
+}
+
 /// The step `t` of the walk of `order` through the tokens of `batch`.
 #[cube]
 pub(crate) fn step_at(
@@ -29,16 +43,32 @@ pub(crate) fn step_at(
     length: usize,
     #[comptime] reverse: bool,
 ) -> Step {
-    let t = if comptime![reverse] { length - 1 - t } else { t };
     #[comptime]
     match steps {
-        ComptimeOption::Some(steps) => {
-            let row = (batch % steps.shape(0)) * steps.stride(0) + (order % steps.shape(1)) * steps.stride(1);
-            let entry = u32::cast_from(steps[row + t * steps.stride(2)]);
-            Step { place: (entry / 2) as usize, keep: 1.0 - f32::cast_from(entry % 2) }
-        }
-        ComptimeOption::None => Step { place: t, keep: f32::new(1.0) },
+        ComptimeOption::Some(_) => Step::of_entry(entry_at(steps, batch, order, t, length, reverse)),
+        ComptimeOption::None => Step::plain(t, length, reverse),
     }
+}
+
+/// What the table says of that step, where there is one.
+#[cube]
+pub(crate) fn entry_at(
+    steps: &ComptimeOption<&Tensor<i32>>,
+    batch: usize,
+    order: usize,
+    t: usize,
+    length: usize,
+    #[comptime] reverse: bool,
+) -> i32 {
+    let steps = steps.unwrap();
+    let row = (batch % steps.shape(0)) * steps.stride(0) + (order % steps.shape(1)) * steps.stride(1);
+    steps[row + token_of(t, length, reverse) * steps.stride(2)]
+}
+
+/// The number of step `t`, counted from the other end if the walk is reversed.
+#[cube]
+fn token_of(t: usize, length: usize, #[comptime] reverse: bool) -> usize {
+    if comptime![reverse] { length - 1 - t } else { t }
 }
 
 /// How a kernel computes exponentials.

@@ -148,7 +148,7 @@ fn cross_scan(criterion: &mut Criterion) {
             let name =
                 format!("{release}, batch {batch}, {SIDE} x {SIDE}, d_inner {d_inner}, d_state {d_state}, {passes}");
             let mut group = criterion.benchmark_group(name);
-            group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(5));
+            group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2));
             let in_place = || arguments.in_place();
             let permuted = || arguments.permuted();
             let versions: [(&str, &dyn Fn() -> Tensor<3>); 2] = [("in place", &in_place), ("permuted", &permuted)];

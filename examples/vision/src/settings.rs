@@ -31,7 +31,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 32)]
     pub batch: usize,
     /// Learning rate after the first epoch, in which it rises; from there it falls to zero along a cosine
-    #[arg(long, default_value_t = 2e-3)]
+    #[arg(long, default_value_t = 3e-3)]
     pub lr: f64,
     /// Weight decay
     #[arg(long, default_value_t = 0.05)]

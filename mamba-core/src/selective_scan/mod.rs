@@ -219,20 +219,21 @@ pub fn selective_scan(
         delta_softplus,
         reverse: direction == Direction::Reverse,
         summed: if sum_over_orders { n_orders } else { 1 },
-        chunk: chunk_length(&device, length, d_state),
+        chunk: chunk_length(&device, length, if sum_over_orders { 2 * d_state } else { d_state }),
         save: false,
     };
     let (y, final_state, _) = Dispatch::selective_scan(inputs, config);
     SelectiveScanOutput { y: Tensor::from_dispatch(y), final_state: Tensor::from_dispatch(final_state) }
 }
 
-/// Tokens between two saved states: at least as many as states, so that what is saved stays within one f32 activation.
+/// Tokens between two saved states: at least as many as states, so that what is saved stays within one f32 activation of
+/// all orders. Where orders add up, activations are smaller, and twice as many tokens keep half as much.
 ///
 /// A CPU keeps the states of a chunk near and goes through more tokens at a time; a GPU does less again the shorter they
 /// are.
-fn chunk_length(device: &Device, length: usize, d_state: usize) -> usize {
+fn chunk_length(device: &Device, length: usize, least: usize) -> usize {
     let shortest = if is_cpu(device) { 64 } else { 16 };
-    d_state.next_multiple_of(16).max(shortest).min(length.next_multiple_of(16))
+    least.next_multiple_of(16).max(shortest).min(length.next_multiple_of(16))
 }
 
 fn check(

@@ -13,9 +13,8 @@ use burn_cubecl::tensor::CubeTensor;
 /// Tokens that a thread reads before it works on the first.
 const AHEAD: usize = 4;
 
-/// Channels of a thread, at most; the backward kernel keeps more of each.
+/// Channels of a thread, at most.
 const CHANNELS: usize = 4;
-const CHANNELS_BACKWARD: usize = 2;
 
 /// The inputs as the kernels read them.
 struct Prepared {
@@ -97,10 +96,11 @@ impl CausalConv1dBackend for CubeBackend {
         grad_final_state: FloatTensor<Self>,
         config: ConvConfig,
     ) -> ConvGrads<Self> {
+        let config = ConvConfig { chunk: chunk_back(&inputs, config.chunk), ..config };
         let p = Prepared::new(inputs, config.chunk);
         let grad_y = rows(grad_y);
         let grad_final_state = into_contiguous(grad_final_state);
-        let plan = p.plan(config, &[&grad_y, &grad_final_state], CHANNELS_BACKWARD);
+        let plan = p.plan(config, &[&grad_y, &grad_final_state], CHANNELS);
         let [batch, length, channels] = p.x.shape().dims();
         let client = p.x.client.clone();
         let dtype = dtype_to_storage_type(p.x.dtype);
@@ -136,4 +136,15 @@ impl CausalConv1dBackend for CubeBackend {
         let (weight, bias, _) = sum_of_params(grad_params, plan.width);
         ConvGrads { x: grad_x, weight, bias, initial_state: grad_initial_state }
     }
+}
+
+/// Tokens of a thread going back: twice as many as forward, since a thread reads its neighbours' as well and writes sums for
+/// the parameters, if enough threads are left.
+fn chunk_back(inputs: &ConvInputs<CubeBackend>, chunk: usize) -> usize {
+    const PROCESSORS: u32 = 128;
+    const THREADS: usize = 256;
+    let [batch, length, channels] = inputs.x.shape().dims();
+    let processors = inputs.x.client.properties().hardware.num_streaming_multiprocessors.unwrap_or(PROCESSORS) as usize;
+    let threads = batch * length.div_ceil(2 * chunk) * channels / CHANNELS;
+    if threads >= THREADS * processors { 2 * chunk } else { chunk }
 }

@@ -1,8 +1,8 @@
 //! What a unit reads from memory before its cube needs it.
 
-use super::place::{Line, Lines, Place};
+use super::place::{Line, Lines, Place, within};
 use super::plan::Plan;
-use crate::cube::step_at;
+use crate::cube::{Step, entry_at};
 use cubecl::prelude::*;
 
 /// A unit's share of a tile as it comes from memory, ahead of its use.
@@ -15,27 +15,64 @@ pub(crate) struct Ahead<F: Float, N: Size, W: Size> {
     pub z: Array<Vector<F, W>>,
     /// Those of the gradient of the outputs; only the backward kernels fill it.
     pub grad: Array<Vector<F, W>>,
+    /// Whether the state before a token is kept, and where the token lies.
     pub keep: Array<f32>,
+    pub place: Array<usize>,
     /// Quads of b and of c.
     pub b: Array<Vector<F, N>>,
     pub c: Array<Vector<F, N>>,
+    /// What the table, if there is one, says of the steps of the next tile: of the unit's tokens, and of its quads.
+    entries: ComptimeOption<Array<i32>>,
+    quad_entries: ComptimeOption<Array<i32>>,
 }
 
 #[cube]
 impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
-    pub fn new(#[comptime] plan: Plan) -> Ahead<F, N, W> {
+    pub fn new(steps: &ComptimeOption<&Tensor<i32>>, #[comptime] plan: Plan) -> Ahead<F, N, W> {
         Ahead::<F, N, W> {
             u: Array::new(plan.tokens_of_unit()),
             delta: Array::new(plan.tokens_of_unit()),
             z: Array::new(plan.tokens_of_unit()),
             grad: Array::new(plan.tokens_of_unit()),
             keep: Array::new(plan.tokens_of_unit()),
+            place: Array::new(plan.tokens_of_unit()),
             b: Array::new(comptime![plan.quads_of_unit() * plan.quad / plan.vector]),
             c: Array::new(comptime![plan.quads_of_unit() * plan.quad / plan.vector]),
+            entries: entries(steps, plan.tokens_of_unit()),
+            quad_entries: entries(steps, plan.quads_of_unit()),
         }
     }
 
-    /// Asks for the tile that starts with token `first`. Behind the last token of the span, `end - 1`, it reads that.
+    /// Asks for the steps of the tile that starts with token `first`, if a table has them: a tile ahead of
+    /// [`Ahead::read`], which would wait for them before it asks for anything.
+    pub fn look_up(
+        &mut self,
+        steps: &ComptimeOption<&Tensor<i32>>,
+        place: &Place,
+        length: usize,
+        first: usize,
+        end: usize,
+        #[comptime] plan: Plan,
+    ) {
+        #[comptime]
+        if let ComptimeOption::Some(_) = steps {
+            let entries = self.entries.as_mut().unwrap();
+            #[unroll(plan.unroll)]
+            for i in 0..plan.tokens_of_unit() {
+                let t = token(i, place, first, end, plan);
+                entries[i] = entry_at(steps, place.batch, place.order, t, length, plan.reverse);
+            }
+            let entries = self.quad_entries.as_mut().unwrap();
+            #[unroll(plan.unroll)]
+            for i in 0..plan.quads_of_unit() {
+                let t = token_of_quad(i, first, end, plan);
+                entries[i] = entry_at(steps, place.batch, place.order, t, length, plan.reverse);
+            }
+        }
+    }
+
+    /// Asks for the tile that starts with token `first`, whose steps were looked up last. Behind the last token of the
+    /// span, `end - 1`, it reads that.
     #[allow(clippy::too_many_arguments, reason = "the tensors of the kernels")]
     pub fn read(
         &mut self,
@@ -44,7 +81,6 @@ impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
         b: &Tensor<Vector<F, N>>,
         c: &Tensor<Vector<F, N>>,
         z: &ComptimeOption<&Tensor<Vector<F, W>>>,
-        steps: &ComptimeOption<&Tensor<i32>>,
         place: &Place,
         lines: &Lines,
         first: usize,
@@ -54,11 +90,11 @@ impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
         let length = delta.shape(1);
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
-            let t = (first + place.part + i * plan.split).min(end - 1);
-            let step = step_at(steps, place.batch, place.order, t, length, plan.reverse);
+            let step = step(&self.entries, i, token(i, place, first, end, plan), length, plan);
             self.u[i] = u[lines.u.at(step.place)];
             self.delta[i] = delta[lines.delta.at(step.place)];
             self.keep[i] = step.keep;
+            self.place[i] = step.place;
             #[comptime]
             if let ComptimeOption::Some(z) = z {
                 self.z[i] = z[lines.z.at(step.place)];
@@ -68,9 +104,8 @@ impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
         #[unroll(plan.unroll)]
         for i in 0..plan.quads_of_unit() {
             let index = UNIT_POS as usize + i * plan.units();
-            if index < comptime![plan.tile * plan.quads()] {
-                let t = (first + index / plan.quads()).min(end - 1);
-                let step = step_at(steps, place.batch, place.order, t, length, plan.reverse);
+            if within(index, comptime![plan.tile * plan.quads()], plan.units()) {
+                let step = step(&self.quad_entries, i, token_of_quad(i, first, end, plan), length, plan);
                 #[unroll]
                 for k in 0..vectors {
                     let n = index % plan.quads() * vectors + k;
@@ -82,12 +117,10 @@ impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
         }
     }
 
-    /// Asks for the gradients of the outputs of the same tokens.
-    #[allow(clippy::too_many_arguments, reason = "where and when")]
+    /// Asks for the gradients of the outputs of the same tokens, before other steps are looked up.
     pub fn read_grad(
         &mut self,
         grad_y: &Tensor<Vector<F, W>>,
-        steps: &ComptimeOption<&Tensor<i32>>,
         place: &Place,
         line: &Line,
         first: usize,
@@ -96,9 +129,40 @@ impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
     ) {
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
-            let t = (first + place.part + i * plan.split).min(end - 1);
-            let step = step_at(steps, place.batch, place.order, t, grad_y.shape(1), plan.reverse);
+            let step = step(&self.entries, i, token(i, place, first, end, plan), grad_y.shape(1), plan);
             self.grad[i] = grad_y[line.at(step.place)];
         }
     }
+}
+
+/// Room for what a table, if there is one, says of `count` steps.
+#[cube]
+fn entries(steps: &ComptimeOption<&Tensor<i32>>, #[comptime] count: usize) -> ComptimeOption<Array<i32>> {
+    #[comptime]
+    match steps {
+        ComptimeOption::Some(_) => ComptimeOption::new_Some(Array::new(count)),
+        ComptimeOption::None => ComptimeOption::new_None(),
+    }
+}
+
+/// The step of the `i`th entry or, without entries, step `t`.
+#[cube]
+fn step(entries: &ComptimeOption<Array<i32>>, i: usize, t: usize, length: usize, #[comptime] plan: Plan) -> Step {
+    #[comptime]
+    match entries {
+        ComptimeOption::Some(entries) => Step::of_entry(entries[i]),
+        ComptimeOption::None => Step::plain(t, length, plan.reverse),
+    }
+}
+
+/// The `i`th token that a unit brings in.
+#[cube]
+fn token(i: usize, place: &Place, first: usize, end: usize, #[comptime] plan: Plan) -> usize {
+    (first + place.part + i * plan.split).min(end - 1)
+}
+
+/// The token of the `i`th quad that a unit brings in.
+#[cube]
+fn token_of_quad(i: usize, first: usize, end: usize, #[comptime] plan: Plan) -> usize {
+    (first + (UNIT_POS as usize + i * plan.units()) / plan.quads()).min(end - 1)
 }

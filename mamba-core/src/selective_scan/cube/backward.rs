@@ -7,7 +7,7 @@
 //! Those of b and c are sums over channels: the cube's own here, of all cubes in `sums.rs`.
 
 use super::ahead::Ahead;
-use super::place::{Line, Lines, Place, of_channels, of_states, place, put, put_states, saved_at};
+use super::place::{Line, Lines, Place, earlier, of_channels, of_states, place, put_states, saved_at};
 use super::plan::Plan;
 use super::sums::{Sums, sum_of_channels};
 use super::tile::{Tile, fill_grads};
@@ -161,7 +161,7 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
     let mut tile = Tile::<W, Q>::new(plan);
     let mut g = Shared::<[Vector<f32, W>]>::new_slice(comptime![plan.tile * plan.lanes()]);
     let mut sums = Sums::<W>::new(plan);
-    let mut ahead = Ahead::<F, N, W>::new(plan);
+    let mut ahead = Ahead::<F, N, W>::new(&steps, plan);
     let mut own = Own::<W>::new(plan);
     let out = Line::packed(length, d_inner, &place, plan);
     let out_u = Line::packed(length, grad_u.shape(2), &place, plan);
@@ -180,8 +180,10 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
     let last = start + (used - 1) * plan.tile;
     let lines = Lines::new(u, delta, b, c, &z, &place, plan);
     let of_grad = Line::of_channels(grad_y, &place, plan);
-    ahead.read(u, delta, b, c, &z, &steps, &place, &lines, last, end, plan);
-    ahead.read_grad(grad_y, &steps, &place, &of_grad, last, end, plan);
+    ahead.look_up(&steps, &place, length, last, end, plan);
+    ahead.read(u, delta, b, c, &z, &place, &lines, last, end, plan);
+    ahead.read_grad(grad_y, &place, &of_grad, last, end, plan);
+    ahead.look_up(&steps, &place, length, tile_before(last, start, plan), end, plan);
     for back in 0..used {
         let first = start + (used - 1 - back) * plan.tile;
         if comptime![plan.tiles_of_chunk() == 1] {
@@ -191,13 +193,16 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
             if back == 0 || in_chunk == comptime![plan.tiles_of_chunk() - 1] {
                 // From the state before the chunk to those before its other tiles.
                 let chunk_start = first - in_chunk * plan.tile;
-                let mut early = Ahead::<F, N, W>::new(plan);
+                let mut early = Ahead::<F, N, W>::new(&steps, plan);
                 read_state(&mut running, chunk_states, length, d_inner, &place, chunk_start, plan);
                 copy_states(&mut entries, 0usize, &running, 0usize, plan);
+                early.look_up(&steps, &place, length, chunk_start, end, plan);
                 for i in 0..in_chunk {
                     let none = ComptimeOption::<&Tensor<Vector<F, W>>>::new_None();
-                    early.read(u, delta, b, b, &none, &steps, &place, &lines, chunk_start + i * plan.tile, end, plan);
-                    tile.fill(&early, bias, &place, plan.tile, plan);
+                    let early_first = chunk_start + i * plan.tile;
+                    early.read(u, delta, b, b, &none, &place, &lines, early_first, end, plan);
+                    early.look_up(&steps, &place, length, early_first + plan.tile, end, plan);
+                    tile.fill(&early, bias, &place, plan.tile, resets, plan);
                     sync_cube();
                     #[unroll(plan.unroll)]
                     for t in 0..plan.tile {
@@ -209,13 +214,14 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
             }
             copy_states(&mut running, 0usize, &entries, in_chunk * plan.states, plan);
         }
-        tile.fill(&ahead, bias, &place, end - first, plan);
+        tile.fill(&ahead, bias, &place, end - first, resets, plan);
         fill_grads(&mut g, &ahead, &place, end - first, gated, plan);
         own.take(&ahead, bias, plan);
         sync_cube();
-        let next = first.max(start + plan.tile) - plan.tile;
-        ahead.read(u, delta, b, c, &z, &steps, &place, &lines, next, end, plan);
-        ahead.read_grad(grad_y, &steps, &place, &of_grad, next, end, plan);
+        let next = tile_before(first, start, plan);
+        ahead.read(u, delta, b, c, &z, &place, &lines, next, end, plan);
+        ahead.read_grad(grad_y, &place, &of_grad, next, end, plan);
+        ahead.look_up(&steps, &place, length, tile_before(next, start, plan), end, plan);
 
         copy_states(&mut before, 0usize, &running, 0usize, plan);
         #[unroll(plan.unroll)]
@@ -304,7 +310,9 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
                         }
                         let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
                         let to = out.at(step.place);
-                        put(grad_u, out_u.at(step.place), fma(gb, delta_t, skip * g_t), round, summed);
+                        let to_u = out_u.at(step.place);
+                        let sum = earlier(grad_u, to_u, round, summed) + fma(gb, delta_t, skip * g_t);
+                        grad_u[to_u] = Vector::cast_from(sum);
                         grad_delta[to] = Vector::cast_from(grad_pre);
                         #[comptime]
                         if let ComptimeOption::Some(grad_z) = grad_z.as_mut() {
@@ -351,6 +359,12 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
             grad_params[params + comptime![plan.d_state + 1] * row] = sum_bias;
         }
     }
+}
+
+/// The first token of the tile before that of token `first`; before the first tile, it is its own.
+#[cube]
+fn tile_before(first: usize, start: usize, #[comptime] plan: Plan) -> usize {
+    first - (first - start).min(plan.tile)
 }
 
 /// Token `t` of the tile, the `s`th of those whose sums are taken together. The state before it is at `h_at`.

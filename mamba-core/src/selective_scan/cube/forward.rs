@@ -10,11 +10,11 @@
 #![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
 
 use super::ahead::Ahead;
-use super::place::{Line, Lines, of_channels, of_states, place, put, put_states, saved_at};
+use super::place::{Line, Lines, earlier, of_channels, of_states, place, put_states, saved_at};
 use super::plan::Plan;
 use super::tile::Tile;
 use super::unit::{Held, rates, sum_of_parts};
-use crate::cube::{sigmoids, step_at};
+use crate::cube::sigmoids;
 use cubecl::prelude::*;
 
 /// Every span from its entry state: the outputs, the states before every chunk, and from the last span the final state.
@@ -66,19 +66,26 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
     let mut sums =
         Shared::<[Vector<f32, W>]>::new_slice(comptime![if plan.in_plane { 1 } else { plan.tile * plan.units() }]);
     let mut held = Held::<W, Q>::new(plan.held, plan);
-    let mut ahead = Ahead::<F, N, W>::new(plan);
+    let mut ahead = Ahead::<F, N, W>::new(&steps, plan);
     let mut u_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
     let mut z_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
+    // Where the unit's outputs go, and what is there of earlier rounds.
+    let mut to = Array::<usize>::new(plan.tokens_of_unit());
+    let mut before = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
     let lines = Lines::new(u, delta, b, c, &z, &place, plan);
     let out = Line::packed(length, y.shape(2), &place, plan);
-    ahead.read(u, delta, b, c, &z, &steps, &place, &lines, start, end, plan);
+    ahead.look_up(&steps, &place, length, start, end, plan);
+    ahead.read(u, delta, b, c, &z, &place, &lines, start, end, plan);
+    ahead.look_up(&steps, &place, length, start + plan.tile, end, plan);
     // ANCHOR: tile
     for first in range_stepped(start, end, plan.tile) {
-        tile.fill(&ahead, bias, &place, end - first, plan);
+        tile.fill(&ahead, bias, &place, end - first, resets, plan);
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             u_t[i] = Vector::cast_from(ahead.u[i]);
             z_t[i] = Vector::cast_from(ahead.z[i]);
+            to[i] = out.at(ahead.place[i]);
+            before[i] = earlier(y, to[i], round, summed);
         }
         #[comptime]
         if let ComptimeOption::Some(chunk_states) = chunk_states.as_mut() {
@@ -93,7 +100,8 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
             }
         }
         sync_cube();
-        ahead.read(u, delta, b, c, &z, &steps, &place, &lines, first + plan.tile, end, plan);
+        ahead.read(u, delta, b, c, &z, &place, &lines, first + plan.tile, end, plan);
+        ahead.look_up(&steps, &place, length, first + 2 * plan.tile, end, plan);
         if comptime![plan.in_plane] {
             let mut found = Array::<Vector<f32, W>>::new(plan.split);
             #[unroll]
@@ -109,10 +117,15 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
                     let sum = sum_of_parts(&mut found, &place, plan);
                     let own = comptime![i / plan.split];
                     let t = first + comptime![own * plan.split] + place.part;
-                    if t < end && place.active {
-                        let step = step_at(&steps, place.batch, place.order, t, length, plan.reverse);
-                        let y_t = output(sum, skip, u_t[own], z_t[own], z.is_some(), plan);
-                        put(y, out.at(step.place), y_t, round, summed);
+                    let is_written = t < end && place.active;
+                    if comptime![plan.one_block] {
+                        let sum = before[own] + output(sum, skip, u_t[own], z_t[own], z.is_some(), plan);
+                        if is_written {
+                            y[to[own]] = Vector::cast_from(sum);
+                        }
+                    } else if is_written {
+                        let sum = before[own] + output(sum, skip, u_t[own], z_t[own], z.is_some(), plan);
+                        y[to[own]] = Vector::cast_from(sum);
                     }
                 }
             }
@@ -135,9 +148,8 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
                     for part in 0..plan.split {
                         sum += sums[(t * plan.split + part) * plan.lanes() + place.lane];
                     }
-                    let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
-                    let y_t = output(sum, skip, u_t[i], z_t[i], z.is_some(), plan);
-                    put(y, out.at(step.place), y_t, round, summed);
+                    let sum = before[i] + output(sum, skip, u_t[i], z_t[i], z.is_some(), plan);
+                    y[to[i]] = Vector::cast_from(sum);
                 }
             }
         }

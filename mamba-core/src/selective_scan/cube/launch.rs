@@ -129,6 +129,8 @@ impl SelectiveScanBackend for CubeBackend {
         let summed = config.summed > 1;
         let rounds = rounds(&client, batch * d_inner, d_state, config.summed);
         let plan = Plan::forward(&client, batch * d_inner / rounds, d_state, p.vectors(&[]), config);
+        let one_block = p.steps.is_some() || (plan.wide == 1 && p.u.dtype.size() == 2);
+        let plan = Plan { one_block, ..plan };
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
         let spans = Spans::new(hardware, batch * blocks / rounds * plan.units(), length, config.chunk);

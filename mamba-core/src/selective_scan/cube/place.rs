@@ -124,22 +124,21 @@ pub(crate) fn put_states<W: Size>(
     }
 }
 
-/// Writes values; if they are `summed`, it adds them to those of earlier rounds.
+/// What earlier rounds have written, if that is `summed`; else zero.
 #[cube]
-pub(crate) fn put<F: Float, W: Size>(
-    to: &mut Tensor<Vector<F, W>>,
+pub(crate) fn earlier<F: Float, W: Size>(
+    written: &mut Tensor<Vector<F, W>>,
     at: usize,
-    values: Vector<f32, W>,
     round: usize,
     #[comptime] summed: bool,
-) {
-    let mut values = values;
+) -> Vector<f32, W> {
+    let mut values = Vector::<f32, W>::new(0.0);
     if comptime![summed] {
         if round > 0 {
-            values += Vector::cast_from(to[at]);
+            values = Vector::cast_from(written[at]);
         }
     }
-    to[at] = Vector::cast_from(values);
+    values
 }
 
 /// Where a unit finds the tokens of a tensor: at token 0, and from one to the next.
@@ -217,4 +216,11 @@ impl Lines {
             c: Line::of_group(c, place, plan),
         }
     }
+}
+
+/// Whether the share `index` of a unit is one of `count`, which units take up in turns of `step`: nothing is asked where
+/// `count` is whole turns.
+#[cube]
+pub(crate) fn within(index: usize, #[comptime] count: usize, #[comptime] step: usize) -> bool {
+    if comptime![count.is_multiple_of(step)] { true.runtime() } else { index < count }
 }

@@ -30,6 +30,9 @@ pub(crate) struct Plan {
     pub window: usize,
     /// Tokens that a unit of the forward kernel reads from shared memory together.
     pub held: usize,
+    /// Whether outputs are computed before it is asked if they are written. It keeps the tokens of a tile in one block, which
+    /// compilers put in an order of their own: for better or worse, so that it was measured where it pays.
+    pub one_block: bool,
     /// Whether a cube is a plane, and the units that share a channel add up without shared memory.
     pub in_plane: bool,
     /// States of b and c that a unit takes from shared memory together: 2 or 4.
@@ -105,6 +108,7 @@ impl Plan {
             summed: tile.min(4),
             window: tile,
             held: 1,
+            one_block: false,
             in_plane: false,
             quad,
             vector: vectors.states.min(quad),

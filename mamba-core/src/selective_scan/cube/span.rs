@@ -7,11 +7,10 @@
 //! edge: no product of many exponentials, whose errors would add up.
 
 use super::ahead::Ahead;
-use super::place::{Lines, Place, of_channels, place, put_states};
+use super::place::{Line, Lines, Place, of_channels, place, put_states};
 use super::plan::Plan;
 use super::tile::{Tile, fill_grads};
 use super::unit::{decay, rates};
-use crate::cube::step_at;
 use cubecl::prelude::*;
 
 /// What a span adds to the states behind it or, given `grad_y`, to the gradients of the states before it, and the sum of
@@ -62,22 +61,25 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
     let resets = steps.is_some();
     let mut tile = Tile::<W, Q>::new(plan);
     let mut g = Shared::<[Vector<f32, W>]>::new_slice(comptime![if of_grad { plan.tile * plan.lanes() } else { 1 }]);
-    let mut ahead = Ahead::<F, N, W>::new(plan);
+    let mut ahead = Ahead::<F, N, W>::new(&steps, plan);
     let lines = Lines::new(u, delta, bc, bc, &z, &place, plan);
     let tiles = (end - start).div_ceil(plan.tile);
     let first = first_of(0usize, tiles, start, of_grad, plan);
-    ahead.read(u, delta, bc, bc, &z, &steps, &place, &lines, first, end, plan);
-    read_grad(&mut ahead, &grad_y, &steps, &place, first, end, plan);
+    ahead.look_up(&steps, &place, length, first, end, plan);
+    ahead.read(u, delta, bc, bc, &z, &place, &lines, first, end, plan);
+    read_grad(&mut ahead, &grad_y, &place, first, end, plan);
+    ahead.look_up(&steps, &place, length, first_of(1usize, tiles, start, of_grad, plan), end, plan);
     for i in 0..tiles {
         let first = first_of(i, tiles, start, of_grad, plan);
-        tile.fill(&ahead, bias, &place, end - first, plan);
+        tile.fill(&ahead, bias, &place, end - first, resets, plan);
         if comptime![of_grad] {
             fill_grads(&mut g, &ahead, &place, end - first, z.is_some(), plan);
         }
         sync_cube();
-        let next = first_of((i + 1).min(tiles - 1), tiles, start, of_grad, plan);
-        ahead.read(u, delta, bc, bc, &z, &steps, &place, &lines, next, end, plan);
-        read_grad(&mut ahead, &grad_y, &steps, &place, next, end, plan);
+        let next = first_of(i + 1, tiles, start, of_grad, plan);
+        ahead.read(u, delta, bc, bc, &z, &place, &lines, next, end, plan);
+        read_grad(&mut ahead, &grad_y, &place, next, end, plan);
+        ahead.look_up(&steps, &place, length, first_of(i + 2, tiles, start, of_grad, plan), end, plan);
         #[unroll(plan.unroll)]
         for i in 0..plan.tile {
             let t = if comptime![of_grad] { i } else { plan.tile - 1 - i };
@@ -132,27 +134,23 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
 fn read_grad<F: Float, N: Size, W: Size>(
     ahead: &mut Ahead<F, N, W>,
     grad_y: &ComptimeOption<&Tensor<Vector<F, W>>>,
-    steps: &ComptimeOption<&Tensor<i32>>,
     place: &Place,
     first: usize,
     end: usize,
     #[comptime] plan: Plan,
 ) {
     #[comptime]
-    if let ComptimeOption::Some(grad_y) = grad_y {
-        let start = (place.batch * grad_y.stride(0) + place.channel % grad_y.shape(2)) / plan.wide;
-        #[unroll(plan.unroll)]
-        for i in 0..plan.tokens_of_unit() {
-            let t = (first + place.part + i * plan.split).min(end - 1);
-            let step = step_at(steps, place.batch, place.order, t, grad_y.shape(1), plan.reverse);
-            ahead.grad[i] = grad_y[start + step.place * (grad_y.stride(1) / plan.wide)];
-        }
+    if let ComptimeOption::Some(_) = grad_y {
+        let grad_y = grad_y.unwrap();
+        ahead.read_grad(grad_y, place, &Line::of_channels(grad_y, place, plan), first, end, plan);
     }
 }
 
-/// The first token of the `i`th tile that is visited: gradients come from the start of a span, states from its end.
+/// The first token of the `i`th tile that is visited, at most the last: gradients come from the start of a span, states
+/// from its end.
 #[cube]
 fn first_of(i: usize, tiles: usize, start: usize, #[comptime] of_grad: bool, #[comptime] plan: Plan) -> usize {
+    let i = i.min(tiles - 1);
     let tile = if comptime![of_grad] { i } else { tiles - 1 - i };
     start + tile * plan.tile
 }

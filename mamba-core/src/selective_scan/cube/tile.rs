@@ -1,7 +1,9 @@
 //! The tokens that a cube works on, in shared memory.
 
+#![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
+
 use super::ahead::Ahead;
-use super::place::Place;
+use super::place::{Place, within};
 use super::plan::Plan;
 use super::unit::{Held, step_sizes};
 use crate::cube::sigmoids;
@@ -62,12 +64,13 @@ impl<W: Size, Q: Size> Tile<W, Q> {
         bias: Vector<f32, W>,
         place: &Place,
         tokens: usize,
+        #[comptime] resets: bool,
         #[comptime] plan: Plan,
     ) {
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             let t = place.part + i * plan.split;
-            if t < plan.tile {
+            if within(t, plan.tile, plan.split) {
                 let read = step_sizes(Vector::cast_from(ahead.delta[i]), bias, plan);
                 let mut delta = Vector::<f32, W>::new(0.0);
                 let mut x = Vector::<f32, W>::new(0.0);
@@ -81,21 +84,23 @@ impl<W: Size, Q: Size> Tile<W, Q> {
                 }
                 self.delta[t * plan.lanes() + place.lane] = delta;
                 self.x[t * plan.lanes() + place.lane] = x;
-                if place.lane == 0 {
-                    self.keep[t] = keep;
+                if comptime![resets] {
+                    if place.lane == 0 {
+                        self.keep[t] = keep;
+                    }
                 }
             }
         }
         #[unroll(plan.unroll)]
         for i in 0..plan.quads_of_unit() {
             let index = UNIT_POS as usize + i * plan.units();
-            if index < comptime![plan.tile * plan.quads()] {
+            if within(index, comptime![plan.tile * plan.quads()], plan.units()) {
                 let mut b = Vector::<f32, Q>::new(0.0);
                 let mut c = Vector::<f32, Q>::new(0.0);
                 #[unroll]
                 for k in 0..plan.quad {
                     // States without a number stay zero.
-                    if index % plan.quads() * plan.quad + k < plan.d_state {
+                    if within(index % plan.quads() * plan.quad + k, plan.d_state, plan.padded_states()) {
                         let at = i * comptime![plan.quad / plan.vector] + comptime![k / plan.vector];
                         let lane = comptime![k % plan.vector];
                         b.insert(k, f32::cast_from(ahead.b[at].extract(lane)));
