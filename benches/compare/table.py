@@ -50,7 +50,10 @@ def criterion_records(folder):
     forward = {case(record)[:3]: record for record in records if record["pass"] == "forward"}
     for both in [record for record in records if record["pass"] == "forward and backward"]:
         if case(both)[:3] in forward:
-            records.append(backward_of(both, forward[case(both)[:3]]))
+            backward = backward_of(both, forward[case(both)[:3]])
+            # Burn begins with a gradient of ones, which the peers are given.
+            ones = forward.get(("ones", *case(both)[1:3]))
+            records.append(backward_of(backward, ones) if ones else backward)
     return records
 
 
