@@ -3,6 +3,9 @@
 //!
 //! `cargo bench -p mamba-core --bench operators`
 //!
+//! `MAMBA_BENCH_LENGTHS=2048,1048576` measures the forward scan on batches of 8 sequences of these lengths as well, which tells
+//! whether a token costs the same in all of them; the longest of these takes 103 GB in bf16.
+//!
 //! Every shape is printed with the bytes that must at least be moved and the exponentials that must be evaluated: time
 //! over bytes, against the bandwidth of a copy on the same device, is the fraction of the roofline that is achieved.
 
@@ -39,9 +42,20 @@ fn device() -> Device {
     }
 }
 
+fn on_gpu() -> bool {
+    std::env::var("MAMBA_BENCH_DEVICE").is_ok_and(|device| device != "flex")
+}
+
+/// Shapes of the lengths in `MAMBA_BENCH_LENGTHS`.
+fn of_lengths() -> Vec<[usize; 4]> {
+    let lengths = std::env::var("MAMBA_BENCH_LENGTHS").unwrap_or_default();
+    let lengths = lengths.split(',').filter(|length| !length.is_empty());
+    lengths.map(|length| [8, length.parse().expect("lengths with commas between them"), 1536, 16]).collect()
+}
+
 /// A tensor with a gradient where the device has them.
 fn random<const D: usize>(shape: [usize; D], dtype: DType, device: &Device) -> Tensor<D> {
-    let x = Tensor::<D>::random(shape, Distribution::Normal(0.0, 1.0), device).cast(dtype);
+    let x = Tensor::<D>::random(shape, Distribution::Normal(0.0, 1.0), (device, dtype));
     if device.is_autodiff() { x.require_grad() } else { x }
 }
 
@@ -109,17 +123,17 @@ fn once(run: &Run, backward: bool) {
     }
 }
 
-fn measure(criterion: &mut Criterion, operator: &str, case: fn([usize; 4], DType) -> Case, passes: &[&str]) {
+type MakeCase = fn([usize; 4], DType) -> Case;
+
+fn measure(criterion: &mut Criterion, operator: &str, case: MakeCase, passes: &[&str], shapes: &[[usize; 4]]) {
     let device = device();
-    let on_gpu = std::env::var("MAMBA_BENCH_DEVICE").is_ok_and(|device| device != "flex");
-    let shapes = if on_gpu { &ON_GPU[..] } else { &ON_CPU[..] };
     for dtype in [DType::F32, DType::BF16].into_iter().filter(|&dtype| device.supports_dtype(dtype)) {
         for &passes in passes {
             let backward = passes == BOTH;
             let device = if backward { device.clone().autodiff() } else { device.clone() };
             let mut group = criterion.benchmark_group(format!("{operator}, {dtype:?}, {passes}"));
             group.sample_size(10);
-            if on_gpu {
+            if on_gpu() {
                 group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
             }
             for &shape @ [batch, length, d_inner, d_state] in shapes {
@@ -156,9 +170,11 @@ fn measure(criterion: &mut Criterion, operator: &str, case: fn([usize; 4], DType
 }
 
 fn operators(criterion: &mut Criterion) {
-    measure(criterion, "selective_scan", scan, &[FORWARD, BOTH]);
-    measure(criterion, "causal_conv1d", conv, &[FORWARD, BOTH]);
-    measure(criterion, "ones", ones, &[FORWARD]);
+    let shapes = if on_gpu() { &ON_GPU[..] } else { &ON_CPU[..] };
+    measure(criterion, "selective_scan", scan, &[FORWARD, BOTH], shapes);
+    measure(criterion, "causal_conv1d", conv, &[FORWARD, BOTH], shapes);
+    measure(criterion, "ones", ones, &[FORWARD], shapes);
+    measure(criterion, "selective_scan of a length", scan, &[FORWARD], &of_lengths());
 }
 
 criterion_group!(benches, operators);

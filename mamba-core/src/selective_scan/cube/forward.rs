@@ -13,7 +13,7 @@ use super::ahead::Ahead;
 use super::place::{Line, Lines, earlier, of_channels, of_states, place, put_states, saved_at};
 use super::plan::Plan;
 use super::tile::Tile;
-use super::unit::{Held, rates, sum_of_parts};
+use super::unit::{Held, meet, rates, sum_of_parts};
 use crate::cube::sigmoids;
 use cubecl::prelude::*;
 
@@ -99,7 +99,7 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
                 }
             }
         }
-        sync_cube();
+        meet(plan);
         ahead.read(u, delta, b, c, &z, &place, &lines, first + plan.tile, end, plan);
         ahead.look_up(&steps, &place, length, first + 2 * plan.tile, end, plan);
         if comptime![plan.in_plane] {
@@ -129,7 +129,7 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
                     }
                 }
             }
-            sync_cube();
+            meet(plan);
             // ANCHOR_END: tile
         } else {
             #[unroll(plan.unroll)]

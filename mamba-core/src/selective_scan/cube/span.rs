@@ -10,7 +10,7 @@ use super::ahead::Ahead;
 use super::place::{Line, Lines, Place, of_channels, place, put_states};
 use super::plan::Plan;
 use super::tile::{Tile, fill_grads};
-use super::unit::{decay, rates};
+use super::unit::{decay, meet, rates};
 use cubecl::prelude::*;
 
 /// What a span adds to the states behind it or, given `grad_y`, to the gradients of the states before it, and the sum of
@@ -75,7 +75,7 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
         if comptime![of_grad] {
             fill_grads(&mut g, &ahead, &place, end - first, z.is_some(), plan);
         }
-        sync_cube();
+        meet(plan);
         let next = first_of(i + 1, tiles, start, of_grad, plan);
         ahead.read(u, delta, bc, bc, &z, &place, &lines, next, end, plan);
         read_grad(&mut ahead, &grad_y, &place, next, end, plan);
@@ -111,7 +111,7 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
                 }
             }
         }
-        sync_cube();
+        meet(plan);
     }
 
     if place.active {
