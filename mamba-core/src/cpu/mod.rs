@@ -6,7 +6,7 @@ mod lanes;
 mod tensor;
 mod walk;
 
-pub(crate) use lanes::{Kernel, Lanes, array, exp2, sigmoid, softplus, sums, vectorised};
+pub(crate) use lanes::{Kernel, Lanes, array, exp, exp2, sigmoid, softplus, sums, vectorised};
 pub(crate) use tensor::{CpuBackend, Float, tensor};
 pub(crate) use walk::{Step, Walk};
 

@@ -1,12 +1,18 @@
 //! The extension trait: what a backend with a kernel implements.
 
-use crate::backend::{has_kernels, is_cpu};
+use crate::backend::has_kernels;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{DType, Tensor};
 
 /// The Gaussian error linear unit.
-#[backend_extension(Autodiff, Fusion: cfg(feature = "fusion"), Cube: cfg(feature = "cube"))]
+#[backend_extension(
+    Autodiff,
+    Fusion: cfg(feature = "fusion"),
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+)]
 pub trait GeluBackend: Backend {
     /// The unit of every element of `x`, in its dtype.
     #[fusion(meta = meta::forward)]
@@ -31,13 +37,11 @@ mod meta {
     }
 }
 
-/// Whether the kernels take this: on a GPU.
+/// Whether the kernels take this.
 pub(super) fn serves<const D: usize>(x: &Tensor<D>) -> bool {
-    let device = x.device();
     matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16)
         && x.shape().num_elements() > 0
-        && has_kernels(&device)
-        && !is_cpu(&device)
+        && has_kernels(&x.device())
 }
 
 /// On a device for which [`serves`] is true.

@@ -4,21 +4,21 @@
 //! y = x / 2 (1 + erf(x / sqrt(2)))
 //! ```
 //!
-//! In plain tensor operations these are five passes over the activations and some seventeen going back; on a GPU they are
-//! one each way, and the gradient is that of this function rather than of its approximation with a hyperbolic tangent.
+//! In plain tensor operations these are five passes over the activations and some seventeen going back; here they are one
+//! each way, and the gradient is that of this function rather than of its approximation with a hyperbolic tangent.
 
-#[cfg(feature = "cube")]
 mod autodiff;
-#[cfg(feature = "cube")]
 mod backend;
+mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 pub mod reference;
 
 use burn::tensor::Tensor;
 
-/// The unit for every element, forward and differentiable: f32, f16 or bf16, the arithmetic in f32; f64 stays f64. On CPUs
-/// it is the [reference](mod@reference), the gradient of which is the approximation's, off by at most 0.001.
+/// The unit for every element, forward and differentiable: f32, f16 or bf16, the arithmetic in f32. Other types, f64 among
+/// them, and devices without kernels get the [reference](mod@reference), the gradient of which is the approximation's, off by at
+/// most 0.001.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -28,7 +28,6 @@ use burn::tensor::Tensor;
 /// assert!((y.into_data().iter::<f32>().last().unwrap() - 0.841_345).abs() < 1e-5);
 /// ```
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    #[cfg(feature = "cube")]
     if backend::serves(&x) {
         return backend::gelu(x);
     }
