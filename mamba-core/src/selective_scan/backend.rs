@@ -81,6 +81,8 @@ pub struct ScanGrads<B: Backend> {
 /// The arguments that are not tensors.
 #[derive(Clone, Copy, Debug)]
 pub struct ScanConfig {
+    /// Whether all states start as zeros: nobody reads `initial_state` then, which has any values of its shape.
+    pub fresh: bool,
     /// Whether delta goes through a softplus.
     pub delta_softplus: bool,
     /// Whether the path is walked from its end.

@@ -158,7 +158,7 @@ fn step(entries: &ComptimeOption<Array<i32>>, i: usize, t: usize, length: usize,
 /// The `i`th token that a unit brings in.
 #[cube]
 fn token(i: usize, place: &Place, first: usize, end: usize, #[comptime] plan: Plan) -> usize {
-    (first + place.part + i * plan.split).min(end - 1)
+    (first + place.token(i, plan)).min(end - 1)
 }
 
 /// The token of the `i`th quad that a unit brings in.

@@ -158,7 +158,7 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
 
     let resets = steps.is_some();
     let gated = z.is_some();
-    let mut tile = Tile::<W, Q>::new(plan);
+    let mut tile = Tile::<Q, W>::new(plan);
     let mut g = Shared::<[Vector<f32, W>]>::new_slice(comptime![plan.tile * plan.lanes()]);
     let mut sums = Sums::<W>::new(plan);
     let mut ahead = Ahead::<F, N, W>::new(&steps, plan);
@@ -297,7 +297,7 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
                                 y += sums.y[at + part * plan.lanes()];
                             }
                         }
-                        let delta_t = tile.token(t, &place, plan).delta;
+                        let delta_t = tile.run(t, &place, plan).token::<W>(0usize, plan).delta;
                         let g_t = g[t * plan.lanes() + place.lane];
                         let mut grad_pre = fma(gb, own.u[i], ga * Vector::new(comptime![1.0 / plan.math.exp_scale()]));
                         if comptime![plan.delta_softplus] {
@@ -373,7 +373,7 @@ fn tile_before(first: usize, start: usize, #[comptime] plan: Plan) -> usize {
 fn step_back_through<W: Size, Q: Size>(
     walk: &mut Walk<W>,
     sums: &mut Sums<W>,
-    tile: &Tile<W, Q>,
+    tile: &Tile<Q, W>,
     g: &Shared<[Vector<f32, W>]>,
     h: &Array<Vector<f32, W>>,
     rates: &Array<Vector<f32, W>>,
@@ -386,7 +386,7 @@ fn step_back_through<W: Size, Q: Size>(
     #[comptime] plan: Plan,
 ) {
     let row = comptime![plan.lanes() + 1];
-    let token = tile.token(t, place, plan);
+    let token = tile.run(t, place, plan).token::<W>(0usize, plan);
     let g_t = g[t * plan.lanes() + place.lane];
     let mut gb = Vector::<f32, W>::new(0.0);
     let mut ga = Vector::<f32, W>::new(0.0);

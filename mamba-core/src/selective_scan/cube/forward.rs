@@ -2,7 +2,7 @@
 //!
 //! Its units bring what a tile needs into shared memory (step sizes, inputs, b and c), each for some tokens of its
 //! channels. Then every unit runs the recurrence of its share of their states through the tile, and the units of a
-//! channel add up what they found: by shuffles where a cube is a plane, else in shared memory.
+//! channel add up what they found, which meets in shared memory.
 //!
 //! One span is the whole sequence if the channels of all batch rows keep the device busy. Otherwise spans run side by
 //! side, each from the state that `span.rs` has found for it.
@@ -10,10 +10,10 @@
 #![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
 
 use super::ahead::Ahead;
-use super::place::{Line, Lines, earlier, of_channels, of_states, place, put_states, saved_at};
+use super::place::{Line, Lines, earlier, no_states, of_channels, of_states, place, put_states, saved_at, within};
 use super::plan::Plan;
-use super::tile::Tile;
-use super::unit::{Held, meet, rates, sum_of_parts};
+use super::tile::{Tile, one_of_run, put_in_run};
+use super::unit::{Held, rates};
 use crate::cube::sigmoids;
 use cubecl::prelude::*;
 
@@ -58,13 +58,17 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
     let bias = of_channels::<W>(delta_bias, &place, plan);
     let skip = of_channels::<W>(d, &place, plan);
     let rates = rates::<W>(a, &place, plan);
-    let mut h = of_states::<W>(entries, (place.batch * n_spans + place.span) * d_inner, &place, plan);
+    let mut h = if comptime![plan.fresh] {
+        no_states::<W>(plan)
+    } else {
+        of_states::<W>(entries, (place.batch * n_spans + place.span) * d_inner, &place, plan)
+    };
 
     let resets = steps.is_some();
-    let mut tile = Tile::<W, Q>::new(plan);
-    // [tile, split, lanes]: what the units of a channel add to its outputs.
-    let mut sums =
-        Shared::<[Vector<f32, W>]>::new_slice(comptime![if plan.in_plane { 1 } else { plan.tile * plan.units() }]);
+    let size!(R) = plan.run * plan.wide;
+    let mut tile = Tile::<Q, R>::new(plan);
+    // [runs, units]: what the units of a channel add to its outputs.
+    let mut sums = Shared::<[Vector<f32, R>]>::new_slice(comptime![plan.runs() * plan.row_of_units()]);
     let mut held = Held::<W, Q>::new(plan.held, plan);
     let mut ahead = Ahead::<F, N, W>::new(&steps, plan);
     let mut u_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
@@ -99,57 +103,47 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
                 }
             }
         }
-        meet(plan);
+        sync_cube();
         ahead.read(u, delta, b, c, &z, &place, &lines, first + plan.tile, end, plan);
         ahead.look_up(&steps, &place, length, first + 2 * plan.tile, end, plan);
-        if comptime![plan.in_plane] {
-            let mut found = Array::<Vector<f32, W>>::new(plan.split);
-            #[unroll]
-            for i in 0..plan.tile {
-                let h_at = comptime![i % plan.held];
-                if comptime![h_at == 0] {
-                    held.read(&tile, i, plan.held, &place, true, plan);
-                }
-                let s = comptime![i % plan.split];
-                held.advance(&mut h, &rates, h_at, resets, plan);
-                found[s] = held.read_out(&h, h_at, plan);
-                if comptime![s == plan.split - 1] {
-                    let sum = sum_of_parts(&mut found, &place, plan);
-                    let own = comptime![i / plan.split];
-                    let t = first + comptime![own * plan.split] + place.part;
-                    let is_written = t < end && place.active;
-                    if comptime![plan.one_block] {
-                        let sum = before[own] + output(sum, skip, u_t[own], z_t[own], z.is_some(), plan);
-                        if is_written {
-                            y[to[own]] = Vector::cast_from(sum);
-                        }
-                    } else if is_written {
-                        let sum = before[own] + output(sum, skip, u_t[own], z_t[own], z.is_some(), plan);
-                        y[to[own]] = Vector::cast_from(sum);
+        // A branch around it, so that ptxas plans registers for this part alone: a tenth of the time.
+        if place.active {
+            #[unroll(plan.unroll)]
+            for i in 0..comptime![plan.tile / plan.held] {
+                let from = i * comptime![plan.held / plan.run];
+                held.read(&tile, from, plan.held, &place, true, plan);
+                #[unroll]
+                for r in 0..comptime![plan.held / plan.run] {
+                    let mut found = Vector::<f32, R>::new(0.0);
+                    #[unroll]
+                    for k in 0..plan.run {
+                        let t = comptime![r * plan.run + k];
+                        held.advance(&mut h, &rates, t, resets, plan);
+                        put_in_run(&mut found, held.read_out(&h, t, plan), k, plan);
                     }
+                    sums[(from + r) * plan.row_of_units() + UNIT_POS as usize] = found;
                 }
             }
-            meet(plan);
-            // ANCHOR_END: tile
-        } else {
-            #[unroll(plan.unroll)]
-            for t in 0..plan.tile {
-                held.read(&tile, t, 1usize, &place, true, plan);
-                held.advance(&mut h, &rates, 0usize, resets, plan);
-                sums[(t * plan.split + place.part) * plan.lanes() + place.lane] = held.read_out(&h, 0usize, plan);
-            }
-            sync_cube();
-            #[unroll(plan.unroll)]
-            for i in 0..plan.tokens_of_unit() {
-                let t = place.part + i * plan.split;
-                if t < plan.tile && first + t < end && place.active {
-                    let mut sum = Vector::<f32, W>::new(0.0);
-                    #[unroll(plan.unroll)]
-                    for part in 0..plan.split {
-                        sum += sums[(t * plan.split + part) * plan.lanes() + place.lane];
+        }
+        sync_cube();
+        // ANCHOR_END: tile
+        #[unroll(plan.unroll)]
+        for own in 0..plan.runs_of_unit() {
+            let r = place.part + own * plan.split;
+            if within(r, plan.runs(), plan.split) {
+                let mut sum = Vector::<f32, R>::new(0.0);
+                #[unroll(plan.unroll)]
+                for part in 0..plan.split {
+                    sum += sums[r * plan.row_of_units() + place.unit(part, plan)];
+                }
+                #[unroll]
+                for k in 0..plan.run {
+                    let i = own * plan.run + k;
+                    if first + r * plan.run + k < end && place.active {
+                        let sum = one_of_run::<W, R>(sum, k, plan);
+                        let sum = before[i] + output(sum, skip, u_t[i], z_t[i], z.is_some(), plan);
+                        y[to[i]] = Vector::cast_from(sum);
                     }
-                    let sum = before[i] + output(sum, skip, u_t[i], z_t[i], z.is_some(), plan);
-                    y[to[i]] = Vector::cast_from(sum);
                 }
             }
         }

@@ -129,11 +129,10 @@ impl SelectiveScanBackend for CubeBackend {
         let summed = config.summed > 1;
         let rounds = rounds(&client, batch * d_inner, d_state, config.summed);
         let plan = Plan::forward(&client, batch * d_inner / rounds, d_state, p.vectors(&[]), config);
-        let one_block = p.steps.is_some() || (plan.wide == 1 && p.u.dtype.size() == 2);
-        let plan = Plan { one_block, ..plan };
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
         let spans = Spans::new(hardware, batch * blocks / rounds * plan.units(), length, config.chunk);
+        let plan = Plan { fresh: config.fresh && spans.count == 1, ..plan };
         let y = p.tokens(rounds, summed);
         let final_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
         let saved = config.save.then(|| empty(&p.u, config.saved_shape([batch, length, d_inner], d_state), DType::F32));
@@ -188,6 +187,7 @@ impl SelectiveScanBackend for CubeBackend {
                     p.initial_state.clone().into_tensor_arg(),
                     entries.clone().into_tensor_arg(),
                     false,
+                    config.fresh,
                 );
             }
         }
@@ -316,6 +316,7 @@ impl SelectiveScanBackend for CubeBackend {
                     grad_final_state.into_tensor_arg(),
                     carries.clone().into_tensor_arg(),
                     true,
+                    false,
                 );
             }
         }

@@ -42,7 +42,7 @@ pub(crate) fn place(
     let blocks = d_inner / segment * per_segment / rounds;
     let block = round * blocks + CUBE_POS % blocks;
     let unit = UNIT_POS as usize;
-    let lane = if comptime![plan.in_plane] { unit / plan.split } else { unit % plan.lanes() };
+    let lane = if comptime![plan.in_planes] { unit / plan.split } else { unit % plan.lanes() };
     let within = block % per_segment * plan.channels + lane * plan.wide;
     let channel = block / per_segment * segment + within.min(segment - plan.wide);
     Place {
@@ -54,7 +54,20 @@ pub(crate) fn place(
         group: channel / (d_inner / n_groups),
         active: within < segment,
         lane,
-        part: if comptime![plan.in_plane] { unit % plan.split } else { unit / plan.lanes() },
+        part: if comptime![plan.in_planes] { unit % plan.split } else { unit / plan.lanes() },
+    }
+}
+
+#[cube]
+impl Place {
+    /// The `i`th token of a tile that the unit brings in.
+    pub fn token(&self, i: usize, #[comptime] plan: Plan) -> usize {
+        (self.part + i / plan.run * plan.split) * plan.run + i % plan.run
+    }
+
+    /// The unit of another part of the same channels.
+    pub fn unit(&self, part: usize, #[comptime] plan: Plan) -> usize {
+        if comptime![plan.in_planes] { self.lane * plan.split + part } else { part * plan.lanes() + self.lane }
     }
 }
 
@@ -99,6 +112,17 @@ pub(crate) fn of_states<W: Size>(
             }
         }
         states[j] = state;
+    }
+    states
+}
+
+/// States of zeros.
+#[cube]
+pub(crate) fn no_states<W: Size>(#[comptime] plan: Plan) -> Array<Vector<f32, W>> {
+    let mut states = Array::<Vector<f32, W>>::new(plan.states);
+    #[unroll]
+    for j in 0..plan.states {
+        states[j] = Vector::new(0.0);
     }
     states
 }

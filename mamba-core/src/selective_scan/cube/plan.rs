@@ -30,11 +30,12 @@ pub(crate) struct Plan {
     pub window: usize,
     /// Tokens that a unit of the forward kernel reads from shared memory together.
     pub held: usize,
-    /// Whether outputs are computed before it is asked if they are written. It keeps the tokens of a tile in one block, which
-    /// compilers put in an order of their own: for better or worse, so that it was measured where it pays.
-    pub one_block: bool,
-    /// Whether a cube is a plane, and the units that share a channel add up without shared memory.
-    pub in_plane: bool,
+    /// Neighbouring tokens that lie side by side in shared memory, which a unit reads and writes together.
+    pub run: usize,
+    /// Whether the units that share a channel are neighbours in a plane.
+    pub in_planes: bool,
+    /// Whether all states start as zeros, and nothing is read for them.
+    pub fresh: bool,
     /// States of b and c that a unit takes from shared memory together: 2 or 4.
     pub quad: usize,
     /// Of these, those that are read together from memory.
@@ -58,7 +59,7 @@ impl Plan {
     pub(crate) fn forward(client: &Client, rows: usize, d_state: usize, vectors: Vectors, config: ScanConfig) -> Self {
         let few = wants_more_units(client, 1, rows, d_state);
         let plan = Self::new(client, d_state, 4, 16, vectors, config);
-        match plan.shuffled(client, few) {
+        match plan.of_planes(client, few) {
             Some(plan) => plan,
             None if few => Self::new(client, d_state, 2, 16, vectors, config),
             None => plan,
@@ -108,8 +109,9 @@ impl Plan {
             summed: tile.min(4),
             window: tile,
             held: 1,
-            one_block: false,
-            in_plane: false,
+            run: 1,
+            in_planes: false,
+            fresh: false,
             quad,
             vector: vectors.states.min(quad),
             unroll,
@@ -128,10 +130,12 @@ impl Plan {
         plan
     }
 
-    /// A cube that is a plane, in which the units of a channel are neighbours, where the device has planes of one size.
+    /// A cube of two planes, in which the units of a channel are neighbours, where the device has planes of one size.
     ///
     /// With `few` cubes, a unit has one channel, and reads tokens ahead: there is nobody else to hide its waiting.
-    fn shuffled(self, client: &Client, few: bool) -> Option<Self> {
+    fn of_planes(self, client: &Client, few: bool) -> Option<Self> {
+        // Cubes of one fill processors less evenly, those of four wait longer for each other.
+        const PLANES: usize = 2;
         let properties = client.properties();
         let plane = properties.hardware.plane_size_min as usize;
         let fits = properties.features.plane.contains(Plane::Ops)
@@ -141,9 +145,10 @@ impl Plan {
             && self.split <= plane
             && self.tile.is_multiple_of(self.split);
         let wide = if few { 1 } else { self.wide };
-        // As many as the registers hold.
-        let held = if few { self.tile.min((32 / self.states).max(1)) } else { 1 };
-        fits.then(|| Self { in_plane: true, channels: plane / self.split * wide, wide, held, ..self })
+        let channels = PLANES * plane / self.split * wide;
+        let run = (4 / wide).min(self.tile / self.split);
+        let held = if few { self.tile } else { run };
+        fits.then(|| Self { in_planes: true, channels, wide, run, held, ..self })
     }
 
     /// Units side by side, on neighbouring channels.
@@ -163,6 +168,27 @@ impl Plan {
     /// Tokens of a tile that a unit brings in, for its channel.
     pub(crate) fn tokens_of_unit(&self) -> usize {
         self.tile.div_ceil(self.split)
+    }
+
+    /// Runs of tokens of a tile.
+    pub(crate) fn runs(&self) -> usize {
+        self.tile / self.run
+    }
+
+    /// Those that a unit brings in.
+    pub(crate) fn runs_of_unit(&self) -> usize {
+        self.runs().div_ceil(self.split)
+    }
+
+    /// From a run of all lanes to the next in shared memory, so far apart that the units of a channel, which write different
+    /// ones, meet in no bank.
+    pub(crate) fn row_of_lanes(&self) -> usize {
+        self.lanes() + if self.run > 1 { 2 } else { 0 }
+    }
+
+    /// The same of all units, for those that read different ones.
+    pub(crate) fn row_of_units(&self) -> usize {
+        self.units() + if self.run > 1 { 1 } else { 0 }
     }
 
     /// Quads of states of b and c of a token.

@@ -7,10 +7,10 @@
 //! edge: no product of many exponentials, whose errors would add up.
 
 use super::ahead::Ahead;
-use super::place::{Line, Lines, Place, of_channels, place, put_states};
+use super::place::{Line, Lines, Place, no_states, of_channels, place, put_states};
 use super::plan::Plan;
 use super::tile::{Tile, fill_grads};
-use super::unit::{decay, meet, rates};
+use super::unit::{decay, rates};
 use cubecl::prelude::*;
 
 /// What a span adds to the states behind it or, given `grad_y`, to the gradients of the states before it, and the sum of
@@ -50,16 +50,13 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
     let end = (start + span).min(length);
     let bias = of_channels::<W>(delta_bias, &place, plan);
     let rates = rates::<W>(a, &place, plan);
-    let mut edge = Array::<Vector<f32, W>>::new(plan.states);
-    #[unroll]
-    for j in 0..plan.states {
-        edge[j] = Vector::new(0.0);
-    }
+    let mut edge = no_states::<W>(plan);
     let mut sum = Vector::<f32, W>::new(0.0);
     let mut alive = f32::new(1.0);
 
     let resets = steps.is_some();
-    let mut tile = Tile::<W, Q>::new(plan);
+    let size!(R) = plan.run * plan.wide;
+    let mut tile = Tile::<Q, R>::new(plan);
     let mut g = Shared::<[Vector<f32, W>]>::new_slice(comptime![if of_grad { plan.tile * plan.lanes() } else { 1 }]);
     let mut ahead = Ahead::<F, N, W>::new(&steps, plan);
     let lines = Lines::new(u, delta, bc, bc, &z, &place, plan);
@@ -75,43 +72,52 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
         if comptime![of_grad] {
             fill_grads(&mut g, &ahead, &place, end - first, z.is_some(), plan);
         }
-        meet(plan);
+        sync_cube();
         let next = first_of(i + 1, tiles, start, of_grad, plan);
         ahead.read(u, delta, bc, bc, &z, &place, &lines, next, end, plan);
         read_grad(&mut ahead, &grad_y, &place, next, end, plan);
         ahead.look_up(&steps, &place, length, first_of(i + 2, tiles, start, of_grad, plan), end, plan);
-        #[unroll(plan.unroll)]
-        for i in 0..plan.tile {
-            let t = if comptime![of_grad] { i } else { plan.tile - 1 - i };
-            let token = tile.token(t, &place, plan);
-            let mut weight = token.x;
-            if comptime![of_grad] {
-                weight = g[t * plan.lanes() + place.lane];
-                if comptime![resets] {
-                    alive *= tile.keep[t];
-                }
-                sum += token.delta * Vector::new(alive);
-            }
-            if comptime![resets] {
-                weight *= Vector::new(alive);
-            }
-            #[unroll]
-            for q in 0..comptime![plan.states / plan.quad] {
-                let bc_t = tile.b(t, q, &place, plan);
+        // The branch is for ptxas, as in the forward kernel.
+        if place.active {
+            #[unroll(plan.unroll)]
+            for r in 0..plan.runs() {
+                let r = if comptime![of_grad] { r } else { plan.runs() - 1 - r };
+                let run = tile.run(r, &place, plan);
                 #[unroll]
-                for k in 0..plan.quad {
-                    let j = comptime![q * plan.quad + k];
-                    edge[j] = fma(decay(sum, rates[j], plan), weight * Vector::new(bc_t.extract(k)), edge[j]);
-                }
-            }
-            if comptime![!of_grad] {
-                sum += token.delta * Vector::new(alive);
-                if comptime![resets] {
-                    alive *= tile.keep[t];
+                for k in 0..plan.run {
+                    let k = comptime![if of_grad { k } else { plan.run - 1 - k }];
+                    let t = r * plan.run + k;
+                    let token = run.token::<W>(k, plan);
+                    let mut weight = token.x;
+                    if comptime![of_grad] {
+                        weight = g[t * plan.lanes() + place.lane];
+                        if comptime![resets] {
+                            alive *= tile.keep[t];
+                        }
+                        sum += token.delta * Vector::new(alive);
+                    }
+                    if comptime![resets] {
+                        weight *= Vector::new(alive);
+                    }
+                    #[unroll]
+                    for q in 0..comptime![plan.states / plan.quad] {
+                        let bc_t = tile.b(t, q, &place, plan);
+                        #[unroll]
+                        for k in 0..plan.quad {
+                            let j = comptime![q * plan.quad + k];
+                            edge[j] = fma(decay(sum, rates[j], plan), weight * Vector::new(bc_t.extract(k)), edge[j]);
+                        }
+                    }
+                    if comptime![!of_grad] {
+                        sum += token.delta * Vector::new(alive);
+                        if comptime![resets] {
+                            alive *= tile.keep[t];
+                        }
+                    }
                 }
             }
         }
-        meet(plan);
+        sync_cube();
     }
 
     if place.active {
@@ -166,6 +172,8 @@ pub(crate) fn pass_on(
     // [batch, n_spans, d_inner, d_state]
     edges: &mut Tensor<f32>,
     #[comptime] of_grad: bool,
+    // Whether that is zero, and not read.
+    #[comptime] fresh: bool,
 ) {
     let n_spans = edges.shape(1);
     let d_inner = edges.shape(2);
@@ -177,7 +185,7 @@ pub(crate) fn pass_on(
     let within = ABSOLUTE_POS % row;
     let first = ABSOLUTE_POS / row * n_spans;
     let a_n = a[within];
-    let mut edge = outer[ABSOLUTE_POS];
+    let mut edge = if comptime![fresh] { f32::new(0.0) } else { outer[ABSOLUTE_POS] };
     for i in 0..n_spans {
         let s = if comptime![of_grad] { n_spans - 1 - i } else { i };
         let slot = (first + s) * row + within;

@@ -11,11 +11,11 @@ use cubecl::prelude::*;
 
 /// A tile in shared memory.
 #[derive(CubeType)]
-pub(crate) struct Tile<W: Size, Q: Size> {
-    /// `[tile, lanes]`: delta after bias and softplus.
-    delta: Shared<[Vector<f32, W>]>,
-    /// `[tile, lanes]`: that times u.
-    x: Shared<[Vector<f32, W>]>,
+pub(crate) struct Tile<Q: Size, R: Size> {
+    /// `[runs, lanes]`: delta after bias and softplus, of the tokens of a run side by side.
+    delta: Shared<[Vector<f32, R>]>,
+    /// `[runs, lanes]`: that times u.
+    x: Shared<[Vector<f32, R>]>,
     /// `[tile]`: 0 where the state is forgotten, else 1.
     pub keep: Shared<[f32]>,
     /// `[tile, quads]`
@@ -23,7 +23,14 @@ pub(crate) struct Tile<W: Size, Q: Size> {
     c: Shared<[Vector<f32, Q>]>,
 }
 
-/// What a unit reads of a token.
+/// What a unit reads of a run of tokens.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Run<R: Size> {
+    delta: Vector<f32, R>,
+    x: Vector<f32, R>,
+}
+
+/// What it reads of one of them.
 #[derive(CubeType, Clone, Copy)]
 pub(crate) struct Token<W: Size> {
     pub delta: Vector<f32, W>,
@@ -31,20 +38,56 @@ pub(crate) struct Token<W: Size> {
 }
 
 #[cube]
-impl<W: Size, Q: Size> Tile<W, Q> {
-    pub fn new(#[comptime] plan: Plan) -> Tile<W, Q> {
-        Tile::<W, Q> {
-            delta: Shared::new_slice(comptime![plan.tile * plan.lanes()]),
-            x: Shared::new_slice(comptime![plan.tile * plan.lanes()]),
+impl<R: Size> Run<R> {
+    pub fn token<W: Size>(&self, #[comptime] i: usize, #[comptime] plan: Plan) -> Token<W> {
+        Token::<W> { delta: one_of_run(self.delta, i, plan), x: one_of_run(self.x, i, plan) }
+    }
+}
+
+/// The channels of the `i`th token of a run.
+#[cube]
+pub(crate) fn one_of_run<W: Size, R: Size>(
+    run: Vector<f32, R>,
+    #[comptime] i: usize,
+    #[comptime] plan: Plan,
+) -> Vector<f32, W> {
+    let mut token = Vector::<f32, W>::new(0.0);
+    #[unroll]
+    for lane in 0..plan.wide {
+        token.insert(lane, run.extract(comptime![i * plan.wide + lane]));
+    }
+    token
+}
+
+/// Puts them there.
+#[cube]
+pub(crate) fn put_in_run<W: Size, R: Size>(
+    run: &mut Vector<f32, R>,
+    token: Vector<f32, W>,
+    #[comptime] i: usize,
+    #[comptime] plan: Plan,
+) {
+    #[unroll]
+    for lane in 0..plan.wide {
+        run.insert(comptime![i * plan.wide + lane], token.extract(lane));
+    }
+}
+
+#[cube]
+impl<Q: Size, R: Size> Tile<Q, R> {
+    pub fn new(#[comptime] plan: Plan) -> Tile<Q, R> {
+        Tile::<Q, R> {
+            delta: Shared::new_slice(comptime![plan.runs() * plan.row_of_lanes()]),
+            x: Shared::new_slice(comptime![plan.runs() * plan.row_of_lanes()]),
             keep: Shared::new_slice(plan.tile),
             b: Shared::new_slice(comptime![plan.tile * plan.quads()]),
             c: Shared::new_slice(comptime![plan.tile * plan.quads()]),
         }
     }
 
-    pub fn token(&self, t: usize, place: &Place, #[comptime] plan: Plan) -> Token<W> {
-        let at = t * plan.lanes() + place.lane;
-        Token::<W> { delta: self.delta[at], x: self.x[at] }
+    pub fn run(&self, r: usize, place: &Place, #[comptime] plan: Plan) -> Run<R> {
+        let at = r * plan.row_of_lanes() + place.lane;
+        Run::<R> { delta: self.delta[at], x: self.x[at] }
     }
 
     /// b of the quad `q` of a unit's states at a token.
@@ -58,7 +101,7 @@ impl<W: Size, Q: Size> Tile<W, Q> {
     }
 
     /// Brings in what a unit has read; tokens from the `tokens`th of the tile on change nothing.
-    pub fn fill<F: Float, N: Size>(
+    pub fn fill<F: Float, N: Size, W: Size>(
         &mut self,
         ahead: &Ahead<F, N, W>,
         bias: Vector<f32, W>,
@@ -68,27 +111,37 @@ impl<W: Size, Q: Size> Tile<W, Q> {
         #[comptime] plan: Plan,
     ) {
         #[unroll(plan.unroll)]
-        for i in 0..plan.tokens_of_unit() {
-            let t = place.part + i * plan.split;
-            if within(t, plan.tile, plan.split) {
-                let read = step_sizes(Vector::cast_from(ahead.delta[i]), bias, plan);
-                let mut delta = Vector::<f32, W>::new(0.0);
-                let mut x = Vector::<f32, W>::new(0.0);
-                let mut keep = f32::new(1.0);
-                if t < tokens {
-                    delta = read;
-                    keep = ahead.keep[i];
-                    if place.active {
-                        x = read * Vector::cast_from(ahead.u[i]);
+        for own in 0..plan.runs_of_unit() {
+            let r = place.part + own * plan.split;
+            if within(r, plan.runs(), plan.split) {
+                let mut deltas = Vector::<f32, R>::new(0.0);
+                let mut xs = Vector::<f32, R>::new(0.0);
+                #[unroll]
+                for i in 0..plan.run {
+                    let t = r * plan.run + i;
+                    let from = own * plan.run + i;
+                    let read = step_sizes(Vector::cast_from(ahead.delta[from]), bias, plan);
+                    let mut delta = Vector::<f32, W>::new(0.0);
+                    let mut x = Vector::<f32, W>::new(0.0);
+                    let mut keep = f32::new(1.0);
+                    if t < tokens {
+                        delta = read;
+                        keep = ahead.keep[from];
+                        if place.active {
+                            x = read * Vector::cast_from(ahead.u[from]);
+                        }
+                    }
+                    put_in_run(&mut deltas, delta, i, plan);
+                    put_in_run(&mut xs, x, i, plan);
+                    if comptime![resets] {
+                        if place.lane == 0 {
+                            self.keep[t] = keep;
+                        }
                     }
                 }
-                self.delta[t * plan.lanes() + place.lane] = delta;
-                self.x[t * plan.lanes() + place.lane] = x;
-                if comptime![resets] {
-                    if place.lane == 0 {
-                        self.keep[t] = keep;
-                    }
-                }
+                let at = r * plan.row_of_lanes() + place.lane;
+                self.delta[at] = deltas;
+                self.x[at] = xs;
             }
         }
         #[unroll(plan.unroll)]
@@ -114,7 +167,7 @@ impl<W: Size, Q: Size> Tile<W, Q> {
     }
 
     /// The recurrence of a unit's states at one token.
-    pub fn advance(
+    pub fn advance<W: Size>(
         &self,
         h: &mut Array<Vector<f32, W>>,
         rates: &Array<Vector<f32, W>>,

@@ -3,7 +3,7 @@
 use super::place::{Place, of_states};
 use super::plan::Plan;
 use super::tile::Tile;
-use crate::cube::{Math, exp_scaled, softplus};
+use crate::cube::{exp_scaled, softplus};
 use cubecl::prelude::*;
 
 /// Delta as the recurrence uses it.
@@ -21,17 +21,6 @@ pub(crate) fn step_sizes<W: Size>(
         }
     }
     sizes
-}
-
-/// Where the units of a cube wait for each other, and find what the others wrote to shared memory.
-#[cube]
-pub(crate) fn meet(#[comptime] plan: Plan) {
-    // CUDA orders the memory of a plane without a barrier of the cube: 2 % of the forward pass.
-    if comptime![plan.in_plane && plan.math == Math::Ptx] {
-        sync_plane();
-    } else {
-        sync_cube();
-    }
 }
 
 // ANCHOR: decay
@@ -82,10 +71,10 @@ impl<W: Size, Q: Size> Held<W, Q> {
         }
     }
 
-    /// Tokens from `first` on; their c too, if outputs are read.
-    pub fn read(
+    /// `count` tokens, whole runs, from the run `first` on; their c too, if outputs are read.
+    pub fn read<R: Size>(
         &mut self,
-        tile: &Tile<W, Q>,
+        tile: &Tile<Q, R>,
         first: usize,
         #[comptime] count: usize,
         place: &Place,
@@ -94,16 +83,22 @@ impl<W: Size, Q: Size> Held<W, Q> {
     ) {
         let quads = comptime![plan.states / plan.quad];
         #[unroll]
-        for i in 0..count {
-            let token = tile.token(first + i, place, plan);
-            self.delta[i] = token.delta;
-            self.x[i] = token.x;
-            self.keep[i] = tile.keep[first + i];
+        for r in 0..comptime![count / plan.run] {
+            let run = tile.run(first + r, place, plan);
             #[unroll]
-            for q in 0..quads {
-                self.b[i * quads + q] = tile.b(first + i, q, place, plan);
-                if comptime![outputs] {
-                    self.c[i * quads + q] = tile.c(first + i, q, place, plan);
+            for k in 0..plan.run {
+                let i = comptime![r * plan.run + k];
+                let t = first * plan.run + i;
+                let token = run.token::<W>(k, plan);
+                self.delta[i] = token.delta;
+                self.x[i] = token.x;
+                self.keep[i] = tile.keep[t];
+                #[unroll]
+                for q in 0..quads {
+                    self.b[i * quads + q] = tile.b(t, q, place, plan);
+                    if comptime![outputs] {
+                        self.c[i * quads + q] = tile.c(t, q, place, plan);
+                    }
                 }
             }
         }
@@ -150,30 +145,4 @@ impl<W: Size, Q: Size> Held<W, Q> {
         }
         sum
     }
-}
-
-/// What the units of a channel add up to, of one value for each of `split` tokens: every unit gets the sum of its part's.
-///
-/// In every round a unit hands over the half of its sums that its partner keeps.
-#[cube]
-pub(crate) fn sum_of_parts<W: Size>(
-    values: &mut Array<Vector<f32, W>>,
-    place: &Place,
-    #[comptime] plan: Plan,
-) -> Vector<f32, W> {
-    let rounds = comptime![plan.split.ilog2()];
-    #[unroll]
-    for round in 0..rounds {
-        let half = comptime![plan.split >> (round + 1)];
-        let upper = place.part & half != 0;
-        #[unroll]
-        for i in 0..half {
-            let low = values[i];
-            let high = values[i + half];
-            let given = select(upper, low, high);
-            let kept = select(upper, high, low);
-            values[i] = kept + plane_shuffle_xor(given, comptime![half as u32]);
-        }
-    }
-    values[0]
 }
