@@ -63,6 +63,9 @@ impl States {
     fn new<E>(scan: &Scan<'_, E>, part: &Part) -> Self {
         let Dims { d_inner, d_state: n, .. } = scan.dims;
         let mut states = Self { now: vec![Row::ZERO; part.len() * n], rates: read_rates(scan, part) };
+        if scan.config.fresh {
+            return states;
+        }
         for (block, state) in part.blocks().zip(states.now.chunks_exact_mut(n)) {
             let from = (part.batch * d_inner + block.start) * n;
             read_columns(&scan.initial_state[from..from + block.width * n], state);
