@@ -130,12 +130,13 @@ impl Plan {
         plan
     }
 
-    /// A cube of two planes, in which the units of a channel are neighbours, where the device has planes of one size.
+    /// A cube of two planes, or one where shared memory is short, in which the units of a channel are neighbours, where the
+    /// device has planes of one size.
     ///
     /// With `few` cubes, a unit has one channel, and reads tokens ahead: there is nobody else to hide its waiting.
     fn of_planes(self, client: &Client, few: bool) -> Option<Self> {
         // Cubes of one fill processors less evenly, those of four wait longer for each other.
-        const PLANES: usize = 2;
+        const PLANES: [usize; 2] = [2, 1];
         let properties = client.properties();
         let plane = properties.hardware.plane_size_min as usize;
         let fits = properties.features.plane.contains(Plane::Ops)
@@ -145,10 +146,12 @@ impl Plan {
             && self.split <= plane
             && self.tile.is_multiple_of(self.split);
         let wide = if few { 1 } else { self.wide };
-        let channels = PLANES * plane / self.split * wide;
         let run = (4 / wide).min(self.tile / self.split);
         let held = if few { self.tile } else { run };
-        fits.then(|| Self { in_planes: true, channels, wide, run, held, ..self })
+        let of =
+            |planes| Self { in_planes: true, channels: planes * plane / self.split * wide, wide, run, held, ..self };
+        let memory = properties.hardware.max_shared_memory_size / 4;
+        PLANES.into_iter().filter(|_| fits).map(of).find(|plan| plan.shared_memory_forward() <= memory)
     }
 
     /// Units side by side, on neighbouring channels.
@@ -221,7 +224,13 @@ impl Plan {
         self.sums().div_ceil(self.units())
     }
 
-    /// Of the backward kernel, which needs more, in f32.
+    /// Of the forward kernels in planes, in f32.
+    fn shared_memory_forward(&self) -> usize {
+        let runs = 2 * self.row_of_lanes() + self.row_of_units();
+        self.runs() * self.run * self.wide * runs + self.tile * (1 + 2 * self.padded_states())
+    }
+
+    /// Of the backward kernel, which needs more than the forward kernels without planes, in f32.
     fn shared_memory(&self) -> usize {
         let tile = self.tile * (3 * self.channels + 1 + 2 * self.padded_states());
         tile + 3 * self.summed * self.channels * self.split + self.sums() * (self.lanes() + 1)
