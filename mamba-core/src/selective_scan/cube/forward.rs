@@ -106,7 +106,7 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
         sync_cube();
         ahead.read(u, delta, b, c, &z, &place, &lines, first + plan.tile, end, plan);
         ahead.look_up(&steps, &place, length, first + 2 * plan.tile, end, plan);
-        // A branch around it, so that ptxas plans registers for this part alone: a tenth of the time.
+        // A branch around it, so that ptxas plans registers for this part alone: up to a tenth of the time.
         if place.active {
             #[unroll(plan.unroll)]
             for i in 0..comptime![plan.tile / plan.held] {

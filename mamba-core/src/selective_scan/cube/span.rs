@@ -77,7 +77,7 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
         ahead.read(u, delta, bc, bc, &z, &place, &lines, next, end, plan);
         read_grad(&mut ahead, &grad_y, &place, next, end, plan);
         ahead.look_up(&steps, &place, length, first_of(i + 2, tiles, start, of_grad, plan), end, plan);
-        // The branch is for ptxas, as in the forward kernel.
+        // The others hand nothing on.
         if place.active {
             #[unroll(plan.unroll)]
             for r in 0..plan.runs() {
