@@ -17,7 +17,7 @@ use std::ops::Range;
 pub(crate) const LANES: usize = 16;
 
 /// Parts that the work is split into if it can be. A constant, so that sums do not depend on the number of threads.
-const PARTS: usize = 32;
+pub(crate) const PARTS: usize = 32;
 
 /// Work below which a thread of its own does not pay, in values touched.
 const SMALL: usize = 1 << 14;

@@ -1,13 +1,19 @@
 //! The extension trait: what a backend with a kernel implements.
 
 use super::DepthwiseConv3x3Options;
-use crate::backend::{has_kernels, is_cpu};
+use crate::backend::has_kernels;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{DType, Tensor};
 
 /// The depthwise convolution of 3 x 3.
-#[backend_extension(Autodiff, Fusion: cfg(feature = "fusion"), Cube: cfg(feature = "cube"))]
+#[backend_extension(
+    Autodiff,
+    Fusion: cfg(feature = "fusion"),
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+)]
 pub trait DepthwiseConv3x3Backend: Backend {
     /// The convolution of `x`, in its dtype.
     #[fusion(meta = meta::forward)]
@@ -52,12 +58,11 @@ mod meta {
     }
 }
 
-/// Whether the kernels take these: on a GPU.
+/// Whether the kernels take these.
 pub(super) fn serves(x: &Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>) -> bool {
-    let device = x.device();
     let known = |dtype| matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
     let dtypes = [Some(x.dtype()), Some(weight.dtype()), bias.map(|bias| bias.dtype())];
-    dtypes.into_iter().flatten().all(known) && has_kernels(&device) && !is_cpu(&device)
+    dtypes.into_iter().flatten().all(known) && has_kernels(&x.device())
 }
 
 /// On a device for which [`serves`] is true.

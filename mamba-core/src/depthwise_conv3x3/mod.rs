@@ -7,10 +7,9 @@
 //!
 //! Beyond the image, x is zero.
 
-#[cfg(feature = "cube")]
 mod autodiff;
-#[cfg(feature = "cube")]
 mod backend;
+mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 pub mod reference;
@@ -50,7 +49,7 @@ impl DepthwiseConv3x3Options {
 /// - `weight`: `[channels, 1, 3, 3]`, as of a Burn convolution with as many groups as channels.
 /// - Returns the shape of `x`, in its dtype.
 ///
-/// The arithmetic is in f32; f64 stays f64. On CPUs it is the [reference](mod@reference).
+/// The arithmetic is in f32. f64, which stays f64, and devices without kernels get the [reference](mod@reference).
 ///
 /// # Panics
 /// If shapes do not fit together, or if a dimension is zero; the message names the argument.
@@ -74,7 +73,6 @@ pub fn depthwise_conv3x3(x: Tensor<4>, weight: Tensor<4>, options: DepthwiseConv
         let actual = bias.dims();
         assert!(actual == [channels], "depthwise_conv3x3: `bias` has shape {actual:?}, expected {:?}", [channels]);
     }
-    #[cfg(feature = "cube")]
     if backend::serves(&x, &weight, options.bias.as_ref()) {
         return backend::depthwise_conv3x3(x, weight, options);
     }

@@ -1,4 +1,4 @@
-//! The same, made of three [causal convolutions](crate::causal_conv1d()) along rows: the path of CPUs.
+//! The same, made of three [causal convolutions](crate::causal_conv1d()) along rows.
 
 use super::DepthwiseConv3x3Options;
 use crate::{CausalConv1dOptions, causal_conv1d};

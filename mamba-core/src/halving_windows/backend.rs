@@ -1,12 +1,18 @@
 //! The extension trait: what a backend with a kernel implements.
 
-use crate::backend::{has_kernels, is_cpu};
+use crate::backend::has_kernels;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{DType, Tensor};
 
 /// The windows around every second place.
-#[backend_extension(Autodiff, Fusion: cfg(feature = "fusion"), Cube: cfg(feature = "cube"))]
+#[backend_extension(
+    Autodiff,
+    Fusion: cfg(feature = "fusion"),
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+)]
 pub trait HalvingWindowsBackend: Backend {
     /// The windows of `x`, in its dtype.
     #[fusion(meta = meta::windows)]
@@ -34,10 +40,9 @@ mod meta {
     }
 }
 
-/// Whether the kernels take this: on a GPU.
+/// Whether the kernels take this.
 pub(super) fn serves(x: &Tensor<4>) -> bool {
-    let device = x.device();
-    matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16) && has_kernels(&device) && !is_cpu(&device)
+    matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16) && has_kernels(&x.device())
 }
 
 /// On a device for which [`serves`] is true.

@@ -5,12 +5,11 @@
 //! y[r, s, 3 i + j] = x[2 r + i - 1, 2 s + j - 1]         beyond the image, x is zero
 //! ```
 //!
-//! In plain tensor operations each of the nine is a copy, and so is their concatenation; on a GPU it is one kernel each way.
+//! In plain tensor operations each of the nine is a copy, and so is their concatenation; here it is one kernel each way.
 
-#[cfg(feature = "cube")]
 mod autodiff;
-#[cfg(feature = "cube")]
 mod backend;
+mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 pub mod reference;
@@ -27,7 +26,7 @@ const PLACES: usize = 9;
 /// - Returns `[batch, ceil(height / 2), ceil(width / 2), 9 * channels]`, the windows row by row, each place with all its
 ///   channels.
 ///
-/// On CPUs it is the [reference](mod@reference).
+/// f64 and devices without kernels get the [reference](mod@reference).
 ///
 /// # Panics
 /// If a dimension is zero.
@@ -45,7 +44,6 @@ const PLACES: usize = 9;
 pub fn halving_windows(x: Tensor<4>) -> Tensor<4> {
     let dims = x.dims();
     assert!(!dims.contains(&0), "halving_windows: `x` has shape {dims:?}, expected no dimension of zero");
-    #[cfg(feature = "cube")]
     if backend::serves(&x) {
         return backend::halving_windows(x);
     }

@@ -1,4 +1,4 @@
-//! The same by nine slices: the path of CPUs.
+//! The same by nine slices.
 
 use super::PLACES;
 use burn::tensor::Tensor;

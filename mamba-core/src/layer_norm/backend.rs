@@ -1,12 +1,18 @@
 //! The extension trait: what a backend with a kernel implements.
 
-use crate::backend::{has_kernels, is_cpu};
+use crate::backend::has_kernels;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{DType, Tensor};
 
 /// Layer normalisation.
-#[backend_extension(Autodiff, Fusion: cfg(feature = "fusion"), Cube: cfg(feature = "cube"))]
+#[backend_extension(
+    Autodiff,
+    Fusion: cfg(feature = "fusion"),
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+)]
 pub trait LayerNormBackend: Backend {
     /// The norm of `x`, `[tokens, d_model]`, in its dtype.
     #[fusion(meta = meta::layer_norm)]
@@ -48,15 +54,13 @@ mod meta {
     }
 }
 
-/// Whether the kernels take these: on a GPU.
+/// Whether the kernels take these.
 pub(super) fn serves<const D: usize>(x: &Tensor<D>, gamma: &Tensor<1>, beta: &Tensor<1>) -> bool {
-    let device = x.device();
     let known = |dtype| matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
     [x.dtype(), gamma.dtype()].into_iter().all(known)
         && beta.dtype() == gamma.dtype()
         && x.shape().num_elements() > 0
-        && has_kernels(&device)
-        && !is_cpu(&device)
+        && has_kernels(&x.device())
 }
 
 /// On a device for which [`serves`] is true.

@@ -5,12 +5,11 @@
 //! ```
 //!
 //! In plain tensor operations these are some ten passes over the activations, and more going back, where the gradients of
-//! gamma and beta are sums over all tokens. On a GPU they are one each way.
+//! gamma and beta are sums over all tokens; here they are one each way.
 
-#[cfg(feature = "cube")]
 mod autodiff;
-#[cfg(feature = "cube")]
 mod backend;
+mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 pub mod reference;
@@ -24,7 +23,7 @@ use burn::tensor::Tensor;
 /// - `gamma`, `beta`: `[d_model]`.
 /// - Returns `[.., d_model]`, in the dtype of `x`.
 ///
-/// The arithmetic is in f32; f64 stays f64. On CPUs it is the [reference](mod@reference).
+/// The arithmetic is in f32. f64, which stays f64, and devices without kernels get the [reference](mod@reference).
 ///
 /// # Panics
 /// If shapes do not fit together; the message names the argument.
@@ -44,7 +43,6 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, beta: Tensor<1
         let actual = parameter.dims();
         assert!(actual == [d_model], "layer_norm: `{name}` has shape {actual:?}, expected {:?}", [d_model]);
     }
-    #[cfg(feature = "cube")]
     if backend::serves(&x, &gamma, &beta) {
         return backend::layer_norm(x, gamma, beta, epsilon);
     }

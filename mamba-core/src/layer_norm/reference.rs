@@ -1,4 +1,4 @@
-//! The same through Burn: the path of CPUs.
+//! The same through Burn.
 
 use burn::tensor::{DType, Tensor, module};
 
