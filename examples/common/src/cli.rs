@@ -43,6 +43,7 @@ pub fn main<C: Subcommand, E: Display>(
     about: &'static str,
     run: impl FnOnce(Cli<C>, &ArgMatches) -> Result<Outcome, E>,
 ) -> ExitCode {
+    crate::keep_memory();
     let parsed = Cli::<C>::command().name(name).about(about).try_get_matches();
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {

@@ -25,7 +25,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 64)]
     pub side: usize,
     /// How often every image is seen
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 55)]
     pub epochs: usize,
     /// Images of one step
     #[arg(long, default_value_t = 32)]
@@ -58,7 +58,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 1.0)]
     pub cutmix: f64,
     /// Last epochs without mixup and CutMix, which see images as those of the test are
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 12)]
     pub unmixed: usize,
     /// Decay of the average of the weights, which is what is tested and stored; 0 for none
     #[arg(long, default_value_t = 0.99)]

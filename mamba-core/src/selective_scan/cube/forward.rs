@@ -68,7 +68,7 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
     let size!(R) = plan.run * plan.wide;
     let mut tile = Tile::<Q, R>::new(plan);
     // [runs, units]: what the units of a channel add to its outputs.
-    let mut sums = Shared::<[Vector<f32, R>]>::new_slice(comptime![plan.runs() * plan.row_of_units()]);
+    let mut sums = Shared::<[Vector<f32, R>]>::new_slice(comptime![plan.runs() * plan.units()]);
     let mut held = Held::<W, Q>::new(plan.held, plan);
     let mut ahead = Ahead::<F, N, W>::new(&steps, plan);
     let mut u_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
@@ -121,7 +121,7 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
                         held.advance(&mut h, &rates, t, resets, plan);
                         put_in_run(&mut found, held.read_out(&h, t, plan), k, plan);
                     }
-                    sums[(from + r) * plan.row_of_units() + UNIT_POS as usize] = found;
+                    sums[(from + r) * plan.units() + UNIT_POS as usize] = found;
                 }
             }
         }
@@ -134,7 +134,7 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
                 let mut sum = Vector::<f32, R>::new(0.0);
                 #[unroll(plan.unroll)]
                 for part in 0..plan.split {
-                    sum += sums[r * plan.row_of_units() + place.unit(part, plan)];
+                    sum += sums[r * plan.units() + place.unit(part, plan)];
                 }
                 #[unroll]
                 for k in 0..plan.run {

@@ -42,7 +42,7 @@ pub(crate) fn place(
     let blocks = d_inner / segment * per_segment / rounds;
     let block = round * blocks + CUBE_POS % blocks;
     let unit = UNIT_POS as usize;
-    let lane = if comptime![plan.in_planes] { unit / plan.split } else { unit % plan.lanes() };
+    let lane = unit % plan.lanes();
     let within = block % per_segment * plan.channels + lane * plan.wide;
     let channel = block / per_segment * segment + within.min(segment - plan.wide);
     Place {
@@ -54,7 +54,7 @@ pub(crate) fn place(
         group: channel / (d_inner / n_groups),
         active: within < segment,
         lane,
-        part: if comptime![plan.in_planes] { unit % plan.split } else { unit / plan.lanes() },
+        part: unit / plan.lanes(),
     }
 }
 
@@ -67,7 +67,7 @@ impl Place {
 
     /// The unit of another part of the same channels.
     pub fn unit(&self, part: usize, #[comptime] plan: Plan) -> usize {
-        if comptime![plan.in_planes] { self.lane * plan.split + part } else { part * plan.lanes() + self.lane }
+        part * plan.lanes() + self.lane
     }
 }
 

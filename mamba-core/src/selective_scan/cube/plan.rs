@@ -4,7 +4,6 @@ use crate::cube::{Math, is_software};
 use crate::selective_scan::backend::ScanConfig;
 use cubecl::client::Client;
 use cubecl::ir::HardwareProperties;
-use cubecl::ir::features::Plane;
 
 /// What a kernel is compiled for: the scan, and the shape of a cube, `channels / wide * split` units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,8 +32,6 @@ pub(crate) struct Plan {
     /// Neighbouring tokens that lie side by side in shared memory, which a unit reads and writes together: one in the backward
     /// kernels.
     pub run: usize,
-    /// Whether the units that share a channel are neighbours in a plane.
-    pub in_planes: bool,
     /// Whether all states start as zeros, and nothing is read for them.
     pub fresh: bool,
     /// States of b and c that a unit takes from shared memory together: 2 or 4.
@@ -60,7 +57,7 @@ impl Plan {
     pub(crate) fn forward(client: &Client, rows: usize, d_state: usize, vectors: Vectors, config: ScanConfig) -> Self {
         let few = wants_more_units(client, 1, rows, d_state);
         let plan = Self::new(client, d_state, 4, 16, vectors, config);
-        match plan.of_planes(client, few) {
+        match plan.of_runs(client, few) {
             Some(plan) => plan,
             None if few => Self::new(client, d_state, 2, 16, vectors, config),
             None => plan,
@@ -111,7 +108,6 @@ impl Plan {
             window: tile,
             held: 1,
             run: 1,
-            in_planes: false,
             fresh: false,
             quad,
             vector: vectors.states.min(quad),
@@ -131,31 +127,21 @@ impl Plan {
         plan
     }
 
-    /// A cube of two planes, or one where shared memory is short, in which the units of a channel are neighbours, where the
-    /// device has planes of one size.
+    /// A cube of 64 units, or 32 where shared memory is short, for which tokens lie in runs.
     ///
     /// With `few` cubes, a unit has one channel, and reads tokens ahead: there is nobody else to hide its waiting.
-    fn of_planes(self, client: &Client, few: bool) -> Option<Self> {
-        // On an H200 one is 8 % slower, and four are up to 19 %.
-        const PLANES: [usize; 2] = [2, 1];
-        let properties = client.properties();
-        let plane = properties.hardware.plane_size_min as usize;
-        let fits = properties.features.plane.contains(Plane::Ops)
-            && plane == properties.hardware.plane_size_max as usize
-            && !is_software(client)
-            && self.split.is_power_of_two()
-            && self.split <= plane
-            && self.tile.is_multiple_of(self.split);
-        if !fits {
+    fn of_runs(self, client: &Client, few: bool) -> Option<Self> {
+        // On an H200 32 are 8 % slower, and 128 are up to 15 % in bf16.
+        const UNITS: [usize; 2] = [64, 32];
+        if is_software(client) || !self.split.is_power_of_two() || !self.tile.is_multiple_of(self.split) {
             return None;
         }
         let wide = if few { 1 } else { self.wide };
         let run = (4 / wide).min(self.tile / self.split);
         let held = if few { self.tile } else { run };
-        let of =
-            |planes| Self { in_planes: true, channels: planes * plane / self.split * wide, wide, run, held, ..self };
-        let memory = properties.hardware.max_shared_memory_size / 4;
-        PLANES.into_iter().map(of).find(|plan| plan.shared_memory_forward() <= memory)
+        let of = |units| Self { channels: units / self.split * wide, wide, run, held, ..self };
+        let memory = client.properties().hardware.max_shared_memory_size / 4;
+        UNITS.into_iter().map(of).find(|plan| plan.shared_memory_forward() <= memory)
     }
 
     /// Units side by side, on neighbouring channels.
@@ -185,17 +171,6 @@ impl Plan {
     /// Those that a unit brings in.
     pub(crate) fn runs_of_unit(&self) -> usize {
         self.runs().div_ceil(self.split)
-    }
-
-    /// From a run of all lanes to the next in shared memory, so far apart that the units of a channel, which write different
-    /// ones, meet in no bank.
-    pub(crate) fn row_of_lanes(&self) -> usize {
-        self.lanes() + if self.run > 1 { 2 } else { 0 }
-    }
-
-    /// The same of all units, for those that read different ones.
-    pub(crate) fn row_of_units(&self) -> usize {
-        self.units() + if self.run > 1 { 1 } else { 0 }
     }
 
     /// Quads of states of b and c of a token.
@@ -228,13 +203,13 @@ impl Plan {
         self.sums().div_ceil(self.units())
     }
 
-    /// Of the forward kernels in planes, in f32.
+    /// Of the forward kernels with runs, in f32.
     fn shared_memory_forward(&self) -> usize {
-        let runs = 2 * self.row_of_lanes() + self.row_of_units();
-        self.runs() * self.run * self.wide * runs + self.tile * (1 + 2 * self.padded_states())
+        let runs = 2 * self.lanes() + self.units();
+        self.tile * self.wide * runs + self.tile * (1 + 2 * self.padded_states())
     }
 
-    /// Of the backward kernel, which needs more than the forward kernels without planes, in f32.
+    /// Of the backward kernel, which needs more than the forward kernels without runs, in f32.
     fn shared_memory(&self) -> usize {
         let tile = self.tile * (3 * self.channels + 1 + 2 * self.padded_states());
         tile + 3 * self.summed * self.channels * self.split + self.sums() * (self.lanes() + 1)

@@ -77,8 +77,8 @@ pub(crate) fn put_in_run<W: Size, R: Size>(
 impl<Q: Size, R: Size> Tile<Q, R> {
     pub fn new(#[comptime] plan: Plan) -> Tile<Q, R> {
         Tile::<Q, R> {
-            delta: Shared::new_slice(comptime![plan.runs() * plan.row_of_lanes()]),
-            x: Shared::new_slice(comptime![plan.runs() * plan.row_of_lanes()]),
+            delta: Shared::new_slice(comptime![plan.runs() * plan.lanes()]),
+            x: Shared::new_slice(comptime![plan.runs() * plan.lanes()]),
             keep: Shared::new_slice(plan.tile),
             b: Shared::new_slice(comptime![plan.tile * plan.quads()]),
             c: Shared::new_slice(comptime![plan.tile * plan.quads()]),
@@ -86,7 +86,7 @@ impl<Q: Size, R: Size> Tile<Q, R> {
     }
 
     pub fn run(&self, r: usize, place: &Place, #[comptime] plan: Plan) -> Run<R> {
-        let at = r * plan.row_of_lanes() + place.lane;
+        let at = r * plan.lanes() + place.lane;
         Run::<R> { delta: self.delta[at], x: self.x[at] }
     }
 
@@ -139,7 +139,7 @@ impl<Q: Size, R: Size> Tile<Q, R> {
                         }
                     }
                 }
-                let at = r * plan.row_of_lanes() + place.lane;
+                let at = r * plan.lanes() + place.lane;
                 self.delta[at] = deltas;
                 self.x[at] = xs;
             }
