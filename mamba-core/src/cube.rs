@@ -125,6 +125,30 @@ pub(crate) fn exp_scaled(x: f32, #[comptime] math: Math) -> f32 {
 }
 // ANCHOR_END: exp_scaled
 
+/// `2^(x y)` by arithmetic, good to 1e-5, with products beyond 120 taken for 120.
+///
+/// By inline PTX, whose multiplication and addition clamp without another instruction.
+#[cube]
+pub(crate) fn exp2_by_arithmetic(x: f32, y_over_240: f32) -> f32 {
+    // A sum with it is a whole number, which lies in its lowest bits.
+    const WHOLE: f32 = 12_582_912.0 - 120.0;
+    let share: f32;
+    gpu_asm!(
+        "fma.rn.sat.f32 {share}, {x}, {y}, 0f3F000000;",
+        share = out(_) share,
+        x = in(_) x,
+        y = in(_) y_over_240,
+        options(pure, nomem)
+    );
+    let n = fma(share, 240.0f32, WHOLE);
+    let r = fma(share, 240.0f32, WHOLE - n);
+    let exp2_r = fma(r, 0.009_570_101f32, 0.055_917_86f32);
+    let exp2_r = fma(r, exp2_r, 0.240_247_44f32);
+    let exp2_r = fma(r, exp2_r, 0.693_121_8f32);
+    let exp2_r = fma(r, exp2_r, 0.999_999_3f32);
+    f32::reinterpret((u32::reinterpret(n) << 23) + u32::reinterpret(exp2_r))
+}
+
 /// `exp(x) = 2^n exp(r)` with the nearest whole `n`, and a polynomial for `|r| <= ln(2) / 2`.
 #[cube]
 fn soft_exp(x: f32) -> f32 {
@@ -180,18 +204,26 @@ pub(crate) fn sigmoids<N: Size>(x: Vector<f32, N>, #[comptime] lanes: usize, #[c
 /// `ln(1 + exp(x)) = max(x, 0) + ln(1 + exp(-|x|))`
 ///
 /// A polynomial for `ln(1 + y) / y` on `0..1`, good to 3e-8, keeps the relative accuracy for small results, which a
-/// logarithm near one does not have in every shading language.
+/// logarithm near one does not have in every shading language. A `coarse` one is good to 9e-6.
 #[cube]
-pub(crate) fn softplus(x: f32, #[comptime] math: Math) -> f32 {
+pub(crate) fn softplus(x: f32, #[comptime] coarse: bool, #[comptime] math: Math) -> f32 {
     let y = exp_scaled(-x.abs() * comptime![math.exp_scale()], math);
-    let ratio = fma(y, 0.005_232_690_6f32, -0.029_505_229f32);
-    let ratio = fma(y, ratio, 0.078_225_94f32);
-    let ratio = fma(y, ratio, -0.136_632_46f32);
-    let ratio = fma(y, ratio, 0.191_060_07f32);
-    let ratio = fma(y, ratio, -0.248_429_83f32);
-    let ratio = fma(y, ratio, 0.333_190_97f32);
-    let ratio = fma(y, ratio, -0.499_994_93f32);
-    let ratio = fma(y, ratio, 0.999_999_97f32);
+    let ratio = if comptime![coarse] {
+        let ratio = fma(y, -0.023_869_129f32, 0.101_222_23f32);
+        let ratio = fma(y, ratio, -0.210_048_65f32);
+        let ratio = fma(y, ratio, 0.325_206_67f32);
+        let ratio = fma(y, ratio, -0.499_361_4f32);
+        fma(y, ratio, 0.999_991_6f32)
+    } else {
+        let ratio = fma(y, 0.005_232_690_6f32, -0.029_505_229f32);
+        let ratio = fma(y, ratio, 0.078_225_94f32);
+        let ratio = fma(y, ratio, -0.136_632_46f32);
+        let ratio = fma(y, ratio, 0.191_060_07f32);
+        let ratio = fma(y, ratio, -0.248_429_83f32);
+        let ratio = fma(y, ratio, 0.333_190_97f32);
+        let ratio = fma(y, ratio, -0.499_994_93f32);
+        fma(y, ratio, 0.999_999_97f32)
+    };
     fma(y, ratio, x.max(0.0))
 }
 

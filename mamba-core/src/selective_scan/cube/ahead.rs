@@ -2,6 +2,7 @@
 
 use super::place::{Line, Lines, Place, within};
 use super::plan::Plan;
+use super::unread::Unread;
 use crate::cube::{Step, entry_at};
 use cubecl::prelude::*;
 
@@ -10,17 +11,17 @@ use cubecl::prelude::*;
 /// Nothing is computed from a value here, or the unit would wait for it before it asks for the next.
 #[derive(CubeType)]
 pub(crate) struct Ahead<F: Float, N: Size, W: Size> {
-    pub u: Array<Vector<F, W>>,
-    pub delta: Array<Vector<F, W>>,
-    pub z: Array<Vector<F, W>>,
+    pub u: Unread<F, W>,
+    pub delta: Unread<F, W>,
+    pub z: Unread<F, W>,
     /// Those of the gradient of the outputs; only the backward kernels fill it.
-    pub grad: Array<Vector<F, W>>,
+    pub grad: Unread<F, W>,
     /// Whether the state before a token is kept, and where the token lies.
     pub keep: Array<f32>,
     pub place: Array<usize>,
     /// Quads of b and of c.
-    pub b: Array<Vector<F, N>>,
-    pub c: Array<Vector<F, N>>,
+    pub b: Unread<F, N>,
+    pub c: Unread<F, N>,
     /// What the table, if there is one, says of the steps of the next tile: of the unit's tokens, and of its quads.
     entries: ComptimeOption<Array<i32>>,
     quad_entries: ComptimeOption<Array<i32>>,
@@ -30,14 +31,14 @@ pub(crate) struct Ahead<F: Float, N: Size, W: Size> {
 impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
     pub fn new(steps: &ComptimeOption<&Tensor<i32>>, #[comptime] plan: Plan) -> Ahead<F, N, W> {
         Ahead::<F, N, W> {
-            u: Array::new(plan.tokens_of_unit()),
-            delta: Array::new(plan.tokens_of_unit()),
-            z: Array::new(plan.tokens_of_unit()),
-            grad: Array::new(plan.tokens_of_unit()),
+            u: Unread::new(plan.tokens_of_unit(), plan.wide, plan.bf16),
+            delta: Unread::new(plan.tokens_of_unit(), plan.wide, plan.bf16),
+            z: Unread::new(plan.tokens_of_unit(), plan.wide, plan.bf16),
+            grad: Unread::new(plan.tokens_of_unit(), plan.wide, plan.bf16),
             keep: Array::new(plan.tokens_of_unit()),
             place: Array::new(plan.tokens_of_unit()),
-            b: Array::new(comptime![plan.quads_of_unit() * plan.quad / plan.vector]),
-            c: Array::new(comptime![plan.quads_of_unit() * plan.quad / plan.vector]),
+            b: Unread::new(comptime![plan.quads_of_unit() * plan.quad / plan.vector], plan.vector, plan.bf16),
+            c: Unread::new(comptime![plan.quads_of_unit() * plan.quad / plan.vector], plan.vector, plan.bf16),
             entries: entries(steps, plan.tokens_of_unit()),
             quad_entries: entries(steps, plan.quads_of_unit()),
         }
@@ -91,13 +92,13 @@ impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             let step = step(&self.entries, i, token(i, place, first, end, plan), length, plan);
-            self.u[i] = u[lines.u.at(step.place)];
-            self.delta[i] = delta[lines.delta.at(step.place)];
+            self.u.put(i, u[lines.u.at(step.place)]);
+            self.delta.put(i, delta[lines.delta.at(step.place)]);
             self.keep[i] = step.keep;
             self.place[i] = step.place;
             #[comptime]
             if let ComptimeOption::Some(z) = z {
-                self.z[i] = z[lines.z.at(step.place)];
+                self.z.put(i, z[lines.z.at(step.place)]);
             }
         }
         let vectors = comptime![plan.quad / plan.vector];
@@ -110,8 +111,8 @@ impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
                 for k in 0..vectors {
                     let n = index % plan.quads() * vectors + k;
                     let n = n.min(comptime![plan.d_state / plan.vector - 1]);
-                    self.b[i * vectors + k] = b[lines.b.at(step.place) + n];
-                    self.c[i * vectors + k] = c[lines.c.at(step.place) + n];
+                    self.b.put(i * vectors + k, b[lines.b.at(step.place) + n]);
+                    self.c.put(i * vectors + k, c[lines.c.at(step.place) + n]);
                 }
             }
         }
@@ -130,7 +131,7 @@ impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             let step = step(&self.entries, i, token(i, place, first, end, plan), grad_y.shape(1), plan);
-            self.grad[i] = grad_y[line.at(step.place)];
+            self.grad.put(i, grad_y[line.at(step.place)]);
         }
     }
 }

@@ -39,10 +39,10 @@ impl<W: Size> Own<W> {
     fn take<F: Float, N: Size>(&mut self, ahead: &Ahead<F, N, W>, bias: Vector<f32, W>, #[comptime] plan: Plan) {
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
-            self.u[i] = Vector::cast_from(ahead.u[i]);
-            self.pre[i] = Vector::cast_from(ahead.delta[i]) + bias;
-            self.z[i] = Vector::cast_from(ahead.z[i]);
-            self.grad[i] = Vector::cast_from(ahead.grad[i]);
+            self.u[i] = ahead.u.get(i);
+            self.pre[i] = ahead.delta.get(i) + bias;
+            self.z[i] = ahead.z.get(i);
+            self.grad[i] = ahead.grad.get(i);
         }
     }
 }
@@ -202,7 +202,7 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
                     let early_first = chunk_start + i * plan.tile;
                     early.read(u, delta, b, b, &none, &place, &lines, early_first, end, plan);
                     early.look_up(&steps, &place, length, early_first + plan.tile, end, plan);
-                    tile.fill(&early, bias, &place, plan.tile, resets, plan);
+                    tile.fill(&early, bias, &place, plan.tile, false, false, resets, plan);
                     sync_cube();
                     #[unroll(plan.unroll)]
                     for t in 0..plan.tile {
@@ -214,7 +214,7 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
             }
             copy_states(&mut running, 0usize, &entries, in_chunk * plan.states, plan);
         }
-        tile.fill(&ahead, bias, &place, end - first, resets, plan);
+        tile.fill(&ahead, bias, &place, end - first, false, true, resets, plan);
         fill_grads(&mut g, &ahead, &place, end - first, gated, plan);
         own.take(&ahead, bias, plan);
         sync_cube();

@@ -10,10 +10,13 @@
 #![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
 
 use super::ahead::Ahead;
-use super::place::{Line, Lines, earlier, no_states, of_channels, of_states, place, put_states, saved_at, within};
+use super::place::{
+    Line, Lines, Place, earlier, no_states, of_channels, of_states, place, put_states, saved_at, within,
+};
 use super::plan::Plan;
 use super::tile::{Tile, one_of_run, put_in_run};
 use super::unit::{Held, rates};
+use super::unread::Unread;
 use crate::cube::sigmoids;
 use cubecl::prelude::*;
 
@@ -71,11 +74,7 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
     let mut sums = Shared::<[Vector<f32, R>]>::new_slice(comptime![plan.runs() * plan.units()]);
     let mut held = Held::<W, Q>::new(plan.held, plan);
     let mut ahead = Ahead::<F, N, W>::new(&steps, plan);
-    let mut u_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
-    let mut z_t = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
-    // Where the unit's outputs go, and what is there of earlier rounds.
-    let mut to = Array::<usize>::new(plan.tokens_of_unit());
-    let mut before = Array::<Vector<f32, W>>::new(plan.tokens_of_unit());
+    let mut own = Own::<F, W>::new(skip, plan);
     let lines = Lines::new(u, delta, b, c, &z, &place, plan);
     let out = Line::packed(length, y.shape(2), &place, plan);
     ahead.look_up(&steps, &place, length, start, end, plan);
@@ -83,13 +82,19 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
     ahead.look_up(&steps, &place, length, start + plan.tile, end, plan);
     // ANCHOR: tile
     for first in range_stepped(start, end, plan.tile) {
-        tile.fill(&ahead, bias, &place, end - first, resets, plan);
+        // Most tiles are whole. Code of their own, which asks for no token whether it is there, saves a tenth of the time.
+        let whole = first + plan.tile <= end;
+        if whole {
+            tile.fill(&ahead, bias, &place, plan.tile, true, true, resets, plan);
+        } else {
+            tile.fill(&ahead, bias, &place, end - first, false, true, resets, plan);
+        }
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
-            u_t[i] = Vector::cast_from(ahead.u[i]);
-            z_t[i] = Vector::cast_from(ahead.z[i]);
-            to[i] = out.at(ahead.place[i]);
-            before[i] = earlier(y, to[i], round, summed);
+            own.u.copy(i, &ahead.u);
+            own.z.copy(i, &ahead.z);
+            own.to[i] = out.at(ahead.place[i]);
+            own.before[i] = earlier(y, own.to[i], round, summed);
         }
         #[comptime]
         if let ComptimeOption::Some(chunk_states) = chunk_states.as_mut() {
@@ -127,30 +132,80 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
         }
         sync_cube();
         // ANCHOR_END: tile
-        #[unroll(plan.unroll)]
-        for own in 0..plan.runs_of_unit() {
-            let r = place.part + own * plan.split;
-            if within(r, plan.runs(), plan.split) {
-                let mut sum = Vector::<f32, R>::new(0.0);
-                #[unroll(plan.unroll)]
-                for part in 0..plan.split {
-                    sum += sums[r * plan.units() + place.unit(part, plan)];
-                }
-                #[unroll]
-                for k in 0..plan.run {
-                    let i = own * plan.run + k;
-                    if first + r * plan.run + k < end && place.active {
-                        let sum = one_of_run::<W, R>(sum, k, plan);
-                        let sum = before[i] + output(sum, skip, u_t[i], z_t[i], z.is_some(), plan);
-                        y[to[i]] = Vector::cast_from(sum);
-                    }
-                }
+        if place.active {
+            if whole {
+                own.put(y, &sums, &place, plan.tile, true, z.is_some(), summed, plan);
+            } else {
+                own.put(y, &sums, &place, end - first, false, z.is_some(), summed, plan);
             }
         }
     }
 
     if place.span == n_spans - 1 && place.active {
         put_states(final_state, &h, place.batch * d_inner, &place, plan);
+    }
+}
+
+/// What the outputs of a unit's tokens need besides their states.
+#[derive(CubeType)]
+struct Own<F: Float, W: Size> {
+    u: Unread<F, W>,
+    z: Unread<F, W>,
+    skip: Vector<f32, W>,
+    /// Where the outputs go, and what earlier rounds have put there.
+    to: Array<usize>,
+    before: Array<Vector<f32, W>>,
+}
+
+#[cube]
+impl<F: Float, W: Size> Own<F, W> {
+    fn new(skip: Vector<f32, W>, #[comptime] plan: Plan) -> Own<F, W> {
+        Own::<F, W> {
+            u: Unread::new(plan.tokens_of_unit(), plan.wide, plan.bf16),
+            z: Unread::new(plan.tokens_of_unit(), plan.wide, plan.bf16),
+            skip,
+            to: Array::new(plan.tokens_of_unit()),
+            before: Array::new(plan.tokens_of_unit()),
+        }
+    }
+
+    /// Writes the outputs of a tile of which `tokens` are there, all if it is `whole`. `sums`: what the units of a channel
+    /// add to them.
+    #[allow(clippy::too_many_arguments, reason = "what the kernel has at hand")]
+    fn put<Y: Float, R: Size>(
+        &self,
+        y: &mut Tensor<Vector<Y, W>>,
+        sums: &Shared<[Vector<f32, R>]>,
+        place: &Place,
+        tokens: usize,
+        #[comptime] whole: bool,
+        #[comptime] gated: bool,
+        #[comptime] summed: bool,
+        #[comptime] plan: Plan,
+    ) {
+        #[unroll(plan.unroll)]
+        for own in 0..plan.runs_of_unit() {
+            let r = place.part + own * plan.split;
+            if within(r, plan.runs(), plan.split) {
+                let mut sum = sums[r * plan.units() + place.unit(0usize, plan)];
+                #[unroll(plan.unroll)]
+                for part in 1..plan.split {
+                    sum += sums[r * plan.units() + place.unit(part, plan)];
+                }
+                #[unroll]
+                for k in 0..plan.run {
+                    let i = own * plan.run + k;
+                    if whole || r * plan.run + k < tokens {
+                        let sum = one_of_run::<W, R>(sum, k, plan);
+                        let mut output = output(sum, self.skip, self.u.get(i), self.z.get(i), gated, plan);
+                        if comptime![summed] {
+                            output += self.before[i];
+                        }
+                        y[self.to[i]] = Vector::cast_from(output);
+                    }
+                }
+            }
+        }
     }
 }
 

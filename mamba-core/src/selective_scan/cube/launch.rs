@@ -105,6 +105,76 @@ impl Prepared {
         sum
     }
 
+    /// What reaches each span from those before it or, given `grad_y`, from those behind: `[batch, n_spans, d_inner,
+    /// d_state]`. `outer` comes from outside, or is zero if it is `fresh`.
+    fn across_spans(
+        &self,
+        bc: &CubeTensor,
+        grad_y: Option<&CubeTensor>,
+        outer: CubeTensor,
+        fresh: bool,
+        spans: Spans,
+        plan: Plan,
+    ) -> CubeTensor {
+        let Sizes { batch, d_inner, d_state, n_orders, .. } = self.sizes;
+        let client = self.u.client.clone();
+        let edges = empty(&self.u, [batch, spans.count, d_inner, d_state], DType::F32);
+        let sums = empty(&self.u, [batch, spans.count, d_inner, 2], DType::F32);
+        let of_grad = grad_y.is_some();
+        let z = self.z.as_ref().filter(|_| of_grad);
+        let address = address_type(&[&self.u, &self.delta, bc, &edges]);
+        let segment = segment(&self.sizes);
+        let cubes = batch * spans.count * (d_inner / segment) * segment.div_ceil(plan.channels);
+        let dim = CubeDim::new_1d(plan.units() as u32);
+        // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
+        unsafe {
+            span_edge::launch_unchecked(
+                &client,
+                calculate_cube_count_elemwise(&client, cubes * plan.units(), dim),
+                dim,
+                address,
+                plan.vector,
+                plan.wide,
+                plan.quad,
+                self.u.clone().into_tensor_arg(),
+                self.delta.clone().into_tensor_arg(),
+                self.a.clone().into_tensor_arg(),
+                bc.clone().into_tensor_arg(),
+                self.delta_bias.clone().into_tensor_arg(),
+                grad_y.map(|grad_y| grad_y.clone().into_tensor_arg()).into(),
+                z.map(|z| z.clone().into_tensor_arg()).into(),
+                self.steps.clone().map(|steps| steps.into_tensor_arg()).into(),
+                edges.clone().into_tensor_arg(),
+                sums.clone().into_tensor_arg(),
+                n_orders,
+                segment,
+                spans.length,
+                plan,
+                dtype_to_storage_type(self.u.dtype),
+            );
+        }
+        // Small cubes, so that most processors get some.
+        let dim = CubeDim::new_1d(64);
+        let cubes = calculate_cube_count_elemwise(&client, batch * d_inner * d_state, dim);
+        // SAFETY: as above.
+        unsafe {
+            pass_on::launch_unchecked(
+                &client,
+                cubes,
+                dim,
+                address,
+                self.a.clone().into_tensor_arg(),
+                sums.into_tensor_arg(),
+                outer.into_tensor_arg(),
+                edges.clone().into_tensor_arg(),
+                plan.math,
+                of_grad,
+                fresh,
+            );
+        }
+        edges
+    }
+
     /// What can be read together, of `more` as well.
     fn vectors(&self, more: &[&CubeTensor]) -> Vectors {
         let by_channels: Vec<_> =
@@ -112,6 +182,7 @@ impl Prepared {
         Vectors {
             channels: vector_size(&by_channels, segment(&self.sizes)),
             states: vector_size(&[&self.b, &self.c], self.sizes.d_state),
+            bf16: self.u.dtype == DType::BF16,
         }
     }
 }
@@ -136,63 +207,17 @@ impl SelectiveScanBackend for CubeBackend {
         let y = p.tokens(rounds, summed);
         let final_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
         let saved = config.save.then(|| empty(&p.u, config.saved_shape([batch, length, d_inner], d_state), DType::F32));
-        let entries = if spans.count == 1 {
-            reshape(p.initial_state.clone(), Shape::new([batch, 1, d_inner, d_state]))
-        } else {
-            empty(&p.u, [batch, spans.count, d_inner, d_state], DType::F32)
-        };
         let address = address_type(&[&p.u, &p.delta, &p.b, &y, saved.as_ref().unwrap_or(&y)]);
         let dim = CubeDim::new_1d(plan.units() as u32);
         let cubes = |blocks| calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
 
-        if spans.count > 1 {
-            let sums = empty(&p.u, [batch, spans.count, d_inner, 2], DType::F32);
-            // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
-            unsafe {
-                span_edge::launch_unchecked(
-                    &client,
-                    cubes(blocks),
-                    dim,
-                    address,
-                    plan.vector,
-                    plan.wide,
-                    plan.quad,
-                    p.u.clone().into_tensor_arg(),
-                    p.delta.clone().into_tensor_arg(),
-                    p.a.clone().into_tensor_arg(),
-                    p.b.clone().into_tensor_arg(),
-                    p.delta_bias.clone().into_tensor_arg(),
-                    None.into(),
-                    None.into(),
-                    p.steps.clone().map(|steps| steps.into_tensor_arg()).into(),
-                    entries.clone().into_tensor_arg(),
-                    sums.clone().into_tensor_arg(),
-                    n_orders,
-                    segment,
-                    spans.length,
-                    plan,
-                    dtype,
-                );
-            }
-            let (cubes, dim) = grid(&client, batch * d_inner * d_state);
-            // SAFETY: as above.
-            unsafe {
-                pass_on::launch_unchecked(
-                    &client,
-                    cubes,
-                    dim,
-                    address,
-                    p.a.clone().into_tensor_arg(),
-                    sums.into_tensor_arg(),
-                    p.initial_state.clone().into_tensor_arg(),
-                    entries.clone().into_tensor_arg(),
-                    false,
-                    config.fresh,
-                );
-            }
-        }
+        let entries = if spans.count == 1 {
+            reshape(p.initial_state.clone(), Shape::new([batch, 1, d_inner, d_state]))
+        } else {
+            p.across_spans(&p.b, None, p.initial_state.clone(), config.fresh, spans, plan)
+        };
         for round in 0..rounds {
-            // SAFETY: as above.
+            // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
             unsafe {
                 scan::launch_unchecked(
                     &client,
@@ -265,61 +290,15 @@ impl SelectiveScanBackend for CubeBackend {
         let [grad_b, grad_c] = [(); 2].map(|()| empty(&p.u, [batch, length, n_groups, d_state], io));
         let grad_params = empty(&p.u, [batch * spans.count, d_state + 2, d_inner], DType::F32);
         let grad_initial_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
-        let carries = if spans.count == 1 {
-            reshape(grad_final_state.clone(), Shape::new([batch, 1, d_inner, d_state]))
-        } else {
-            empty(&p.u, [batch, spans.count, d_inner, d_state], DType::F32)
-        };
         let address = address_type(&[&p.u, &p.delta, &p.b, &grad_u, &grad_bc, &grad_params, &saved_states]);
         let dim = CubeDim::new_1d(plan.units() as u32);
         let cubes = |blocks| calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
 
-        if spans.count > 1 {
-            let sums = empty(&p.u, [batch, spans.count, d_inner, 2], DType::F32);
-            // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
-            unsafe {
-                span_edge::launch_unchecked(
-                    &client,
-                    cubes(blocks),
-                    dim,
-                    address,
-                    plan.vector,
-                    plan.wide,
-                    plan.quad,
-                    p.u.clone().into_tensor_arg(),
-                    p.delta.clone().into_tensor_arg(),
-                    p.a.clone().into_tensor_arg(),
-                    p.c.clone().into_tensor_arg(),
-                    p.delta_bias.clone().into_tensor_arg(),
-                    Some(grad_y.clone().into_tensor_arg()).into(),
-                    p.z.clone().map(|z| z.into_tensor_arg()).into(),
-                    p.steps.clone().map(|steps| steps.into_tensor_arg()).into(),
-                    carries.clone().into_tensor_arg(),
-                    sums.clone().into_tensor_arg(),
-                    n_orders,
-                    segment,
-                    spans.length,
-                    plan,
-                    dtype,
-                );
-            }
-            let (cubes, dim) = grid(&client, batch * d_inner * d_state);
-            // SAFETY: as above.
-            unsafe {
-                pass_on::launch_unchecked(
-                    &client,
-                    cubes,
-                    dim,
-                    address,
-                    p.a.clone().into_tensor_arg(),
-                    sums.into_tensor_arg(),
-                    grad_final_state.into_tensor_arg(),
-                    carries.clone().into_tensor_arg(),
-                    true,
-                    false,
-                );
-            }
-        }
+        let carries = if spans.count == 1 {
+            reshape(grad_final_state, Shape::new([batch, 1, d_inner, d_state]))
+        } else {
+            p.across_spans(&p.c, Some(&grad_y), grad_final_state, false, spans, plan)
+        };
         for round in 0..rounds {
             // SAFETY: as above.
             unsafe {

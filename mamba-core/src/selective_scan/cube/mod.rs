@@ -10,3 +10,4 @@ mod span;
 mod sums;
 mod tile;
 mod unit;
+mod unread;

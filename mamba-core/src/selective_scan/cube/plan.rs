@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub quad: usize,
     /// Of these, those that are read together from memory.
     pub vector: usize,
+    /// Whether inputs are bf16.
+    pub bf16: bool,
     /// Whether the tokens of a tile are unrolled.
     pub unroll: bool,
     pub math: Math,
@@ -50,6 +52,8 @@ pub(crate) struct Vectors {
     pub channels: usize,
     /// Neighbouring states of b and c.
     pub states: usize,
+    /// Whether they are bf16.
+    pub bf16: bool,
 }
 
 impl Plan {
@@ -111,6 +115,7 @@ impl Plan {
             fresh: false,
             quad,
             vector: vectors.states.min(quad),
+            bf16: vectors.bf16,
             unroll,
             math: Math::of(client),
         };
@@ -138,10 +143,15 @@ impl Plan {
         }
         let wide = if few { 1 } else { self.wide };
         let run = (4 / wide).min(self.tile / self.split);
-        let held = if few { self.tile } else { run };
+        let held = if few { self.tile } else { (2 * run).min(self.tile) };
         let of = |units| Self { channels: units / self.split * wide, wide, run, held, ..self };
         let memory = client.properties().hardware.max_shared_memory_size / 4;
         UNITS.into_iter().map(of).find(|plan| plan.shared_memory_forward() <= memory)
+    }
+
+    /// Whether an exponential that is used once, and not multiplied along a sequence, may be as coarse as bf16 allow.
+    pub(crate) fn coarse(&self) -> bool {
+        self.bf16 && self.math == Math::Ptx
     }
 
     /// Units side by side, on neighbouring channels.
@@ -266,8 +276,8 @@ impl Spans {
     pub(crate) fn new(hardware: &HardwareProperties, units: usize, length: usize, chunk: usize) -> Self {
         const SHORTEST: usize = 128;
         let wanted = wanted_units(hardware);
-        // Twice as many, or processors that are done first wait for the last.
-        let count = if Self::are_needed(hardware, units) { (2 * wanted).div_ceil(units) } else { 1 };
+        // Four times as many, or processors that are done first wait for the last.
+        let count = if Self::are_needed(hardware, units) { (4 * wanted).div_ceil(units) } else { 1 };
         let length_of_span = length.div_ceil(count).max(SHORTEST).next_multiple_of(chunk);
         Self { count: length.div_ceil(length_of_span), length: length_of_span }
     }

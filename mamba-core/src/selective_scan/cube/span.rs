@@ -10,7 +10,8 @@ use super::ahead::Ahead;
 use super::place::{Line, Lines, Place, no_states, of_channels, place, put_states};
 use super::plan::Plan;
 use super::tile::{Tile, fill_grads};
-use super::unit::{decay, rates};
+use super::unit::{decay_once, rates};
+use crate::cube::{Math, exp_scaled};
 use cubecl::prelude::*;
 
 /// What a span adds to the states behind it or, given `grad_y`, to the gradients of the states before it, and the sum of
@@ -26,7 +27,7 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
     grad_y: ComptimeOption<&Tensor<Vector<F, W>>>,
     z: ComptimeOption<&Tensor<Vector<F, W>>>,
     steps: ComptimeOption<&Tensor<i32>>,
-    // [batch, n_spans, d_inner, d_state]: a span writes the slot of the one that it hands to.
+    // [batch, n_spans, d_inner, d_state]
     edges: &mut Tensor<f32>,
     // [batch, n_spans, d_inner, 2]: the sum of delta, up to a reset, and 0 if a reset cut the span, else 1.
     sums: &mut Tensor<f32>,
@@ -68,7 +69,11 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
     ahead.look_up(&steps, &place, length, first_of(1usize, tiles, start, of_grad, plan), end, plan);
     for i in 0..tiles {
         let first = first_of(i, tiles, start, of_grad, plan);
-        tile.fill(&ahead, bias, &place, end - first, resets, plan);
+        if first + plan.tile <= end {
+            tile.fill(&ahead, bias, &place, plan.tile, true, false, resets, plan);
+        } else {
+            tile.fill(&ahead, bias, &place, end - first, false, false, resets, plan);
+        }
         if comptime![of_grad] {
             fill_grads(&mut g, &ahead, &place, end - first, z.is_some(), plan);
         }
@@ -105,7 +110,8 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
                         #[unroll]
                         for k in 0..plan.quad {
                             let j = comptime![q * plan.quad + k];
-                            edge[j] = fma(decay(sum, rates[j], plan), weight * Vector::new(bc_t.extract(k)), edge[j]);
+                            let kept = decay_once(sum, rates[j], comptime![j == 0 && plan.coarse()], plan);
+                            edge[j] = fma(kept, weight * Vector::new(bc_t.extract(k)), edge[j]);
                         }
                     }
                     if comptime![!of_grad] {
@@ -122,8 +128,7 @@ pub(crate) fn span_edge<F: Float, N: Size, W: Size, Q: Size>(
 
     if place.active {
         let row = (place.batch * n_spans + place.span) * d_inner;
-        let to = if comptime![of_grad] { row - d_inner } else { row + d_inner };
-        put_states(edges, &edge, to, &place, plan);
+        put_states(edges, &edge, row, &place, plan);
         if place.part == 0 {
             #[unroll]
             for lane in 0..plan.wide {
@@ -162,7 +167,7 @@ fn first_of(i: usize, tiles: usize, start: usize, #[comptime] of_grad: bool, #[c
 }
 
 // ANCHOR: pass_on
-/// Turns what spans add into what reaches each of them, one thread for every channel and state.
+/// Turns what spans add into what reaches each of them, one unit for every channel and state.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub(crate) fn pass_on(
     a: &Tensor<f32>,
@@ -171,30 +176,44 @@ pub(crate) fn pass_on(
     outer: &Tensor<f32>,
     // [batch, n_spans, d_inner, d_state]
     edges: &mut Tensor<f32>,
+    #[comptime] math: Math,
     #[comptime] of_grad: bool,
     // Whether that is zero, and not read.
     #[comptime] fresh: bool,
 ) {
-    let n_spans = edges.shape(1);
-    let d_inner = edges.shape(2);
-    let d_state = edges.shape(3);
+    // Spans that are read together: each takes a while to come.
+    const TOGETHER: usize = 16;
+    let (n_spans, d_inner, d_state) = (edges.shape(1), edges.shape(2), edges.shape(3));
     let row = d_inner * d_state;
     if ABSOLUTE_POS >= edges.shape(0) * row {
         terminate!();
     }
+    let first_span = ABSOLUTE_POS / row * n_spans;
     let within = ABSOLUTE_POS % row;
-    let first = ABSOLUTE_POS / row * n_spans;
-    let a_n = a[within];
+    let rate = a[within] * comptime![math.exp_scale()];
     let mut edge = if comptime![fresh] { f32::new(0.0) } else { outer[ABSOLUTE_POS] };
-    for i in 0..n_spans {
-        let s = if comptime![of_grad] { n_spans - 1 - i } else { i };
-        let slot = (first + s) * row + within;
-        if i > 0 {
-            let from = if comptime![of_grad] { s + 1 } else { s - 1 };
-            let crossed = ((first + from) * d_inner + within / d_state) * 2;
-            edge = (a_n * sums[crossed]).exp() * sums[crossed + 1] * edge + edges[slot];
+    let mut sum = Array::<f32>::new(TOGETHER);
+    let mut alive = Array::<f32>::new(TOGETHER);
+    let mut added = Array::<f32>::new(TOGETHER);
+    for first in range_stepped(0, n_spans, TOGETHER) {
+        #[unroll]
+        for k in 0..TOGETHER {
+            let i = (first + k).min(n_spans - 1);
+            let span = first_span + if comptime![of_grad] { n_spans - 1 - i } else { i };
+            let of_channel = (span * d_inner + within / d_state) * 2;
+            sum[k] = sums[of_channel];
+            alive[k] = sums[of_channel + 1];
+            added[k] = edges[span * row + within];
         }
-        edges[slot] = edge;
+        #[unroll]
+        for k in 0..TOGETHER {
+            let i = first + k;
+            if i < n_spans {
+                let span = first_span + if comptime![of_grad] { n_spans - 1 - i } else { i };
+                edges[span * row + within] = edge;
+                edge = fma(exp_scaled(rate * sum[k], math) * alive[k], edge, added[k]);
+            }
+        }
     }
 }
 // ANCHOR_END: pass_on

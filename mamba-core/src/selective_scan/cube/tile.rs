@@ -107,6 +107,8 @@ impl<Q: Size, R: Size> Tile<Q, R> {
         bias: Vector<f32, W>,
         place: &Place,
         tokens: usize,
+        #[comptime] whole: bool,
+        #[comptime] outputs: bool,
         #[comptime] resets: bool,
         #[comptime] plan: Plan,
     ) {
@@ -120,15 +122,19 @@ impl<Q: Size, R: Size> Tile<Q, R> {
                 for i in 0..plan.run {
                     let t = r * plan.run + i;
                     let from = own * plan.run + i;
-                    let read = step_sizes(Vector::cast_from(ahead.delta[from]), bias, plan);
+                    let read = step_sizes(ahead.delta.get(from), bias, plan);
                     let mut delta = Vector::<f32, W>::new(0.0);
                     let mut x = Vector::<f32, W>::new(0.0);
                     let mut keep = f32::new(1.0);
-                    if t < tokens {
+                    if comptime![whole] {
+                        delta = read;
+                        keep = ahead.keep[from];
+                        x = read * ahead.u.get(from);
+                    } else if t < tokens {
                         delta = read;
                         keep = ahead.keep[from];
                         if place.active {
-                            x = read * Vector::cast_from(ahead.u[from]);
+                            x = read * ahead.u.get(from);
                         }
                     }
                     put_in_run(&mut deltas, delta, i, plan);
@@ -156,12 +162,16 @@ impl<Q: Size, R: Size> Tile<Q, R> {
                     if within(index % plan.quads() * plan.quad + k, plan.d_state, plan.padded_states()) {
                         let at = i * comptime![plan.quad / plan.vector] + comptime![k / plan.vector];
                         let lane = comptime![k % plan.vector];
-                        b.insert(k, f32::cast_from(ahead.b[at].extract(lane)));
-                        c.insert(k, f32::cast_from(ahead.c[at].extract(lane)));
+                        b.insert(k, ahead.b.get(at).extract(lane));
+                        if comptime![outputs] {
+                            c.insert(k, ahead.c.get(at).extract(lane));
+                        }
                     }
                 }
                 self.b[index] = b;
-                self.c[index] = c;
+                if comptime![outputs] {
+                    self.c[index] = c;
+                }
             }
         }
     }
@@ -198,9 +208,9 @@ pub(crate) fn fill_grads<F: Float, N: Size, W: Size>(
         if t < plan.tile {
             let mut grad = Vector::<f32, W>::new(0.0);
             if t < tokens && place.active {
-                grad = Vector::cast_from(ahead.grad[i]);
+                grad = ahead.grad.get(i);
                 if comptime![gated] {
-                    let z = Vector::<f32, W>::cast_from(ahead.z[i]);
+                    let z = ahead.z.get(i);
                     grad *= z * sigmoids(z, plan.wide, plan.math);
                 }
             }

@@ -3,7 +3,7 @@
 use super::place::{Place, of_states};
 use super::plan::Plan;
 use super::tile::Tile;
-use crate::cube::{exp_scaled, softplus};
+use crate::cube::{exp_scaled, exp2_by_arithmetic, softplus};
 use cubecl::prelude::*;
 
 /// Delta as the recurrence uses it.
@@ -17,7 +17,7 @@ pub(crate) fn step_sizes<W: Size>(
     if comptime![plan.delta_softplus] {
         #[unroll]
         for lane in 0..plan.wide {
-            sizes.insert(lane, softplus(sizes.extract(lane), plan.math));
+            sizes.insert(lane, softplus(sizes.extract(lane), plan.bf16, plan.math));
         }
     }
     sizes
@@ -35,6 +35,26 @@ pub(crate) fn decay<W: Size>(delta: Vector<f32, W>, rate: Vector<f32, W>, #[comp
     kept
 }
 // ANCHOR_END: decay
+
+/// The same, if it is `coarse` with the first channel's by arithmetic: what other exponentials wait for is the special unit.
+#[cube]
+pub(crate) fn decay_once<W: Size>(
+    delta: Vector<f32, W>,
+    rate: Vector<f32, W>,
+    #[comptime] coarse: bool,
+    #[comptime] plan: Plan,
+) -> Vector<f32, W> {
+    let mut kept = delta * rate;
+    #[unroll]
+    for lane in 0..plan.wide {
+        if comptime![coarse && lane == 0] {
+            kept.insert(lane, exp2_by_arithmetic(delta.extract(lane), rate.extract(lane) * comptime![1.0f32 / 240.0]));
+        } else {
+            kept.insert(lane, exp_scaled(kept.extract(lane), plan.math));
+        }
+    }
+    kept
+}
 
 /// `a` of a unit's states, scaled for [`decay`]; those beyond `d_state` are zero and so are their states.
 #[cube]
