@@ -100,7 +100,9 @@ impl<Q: Size, R: Size> Tile<Q, R> {
         self.c[t * plan.quads() + place.part * comptime![plan.states / plan.quad] + q]
     }
 
-    /// Brings in what a unit has read; tokens from the `tokens`th of the tile on change nothing.
+    /// Brings in what a unit has read, c only if there are `outputs`; tokens from the `tokens`th of the tile on change
+    /// nothing, and none is asked if the tile is `whole`.
+    #[allow(clippy::too_many_arguments, reason = "what the kernels differ in")]
     pub fn fill<F: Float, N: Size, W: Size>(
         &mut self,
         ahead: &Ahead<F, N, W>,
@@ -126,14 +128,10 @@ impl<Q: Size, R: Size> Tile<Q, R> {
                     let mut delta = Vector::<f32, W>::new(0.0);
                     let mut x = Vector::<f32, W>::new(0.0);
                     let mut keep = f32::new(1.0);
-                    if comptime![whole] {
+                    if whole || t < tokens {
                         delta = read;
                         keep = ahead.keep[from];
-                        x = read * ahead.u.get(from);
-                    } else if t < tokens {
-                        delta = read;
-                        keep = ahead.keep[from];
-                        if place.active {
+                        if whole || place.active {
                             x = read * ahead.u.get(from);
                         }
                     }
