@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 /// Some values as they come from memory, `lanes` neighbours each, until they are needed.
 ///
 /// Pairs of bf16 stay in the words that they came in. A compiler that sees two numbers takes them apart where it has asked
-/// for them, and waits: an eighth of the time of a kernel that does little else (ptxas of CUDA 13).
+/// for them, and waits (ptxas of CUDA 13).
 #[derive(CubeType)]
 pub(crate) struct Unread<F: Float, W: Size> {
     values: ComptimeOption<Array<Vector<F, W>>>,
