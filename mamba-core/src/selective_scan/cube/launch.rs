@@ -122,7 +122,7 @@ impl Prepared {
         let sums = empty(&self.u, [batch, spans.count, d_inner, 2], DType::F32);
         let of_grad = grad_y.is_some();
         let z = self.z.as_ref().filter(|_| of_grad);
-        let address = address_type(&[&self.u, &self.delta, bc, &edges]);
+        let address = self.address(&[&edges, grad_y.unwrap_or(&edges)]);
         let segment = segment(&self.sizes);
         let cubes = batch * spans.count * (d_inner / segment) * segment.div_ceil(plan.channels);
         let dim = CubeDim::new_1d(plan.units() as u32);
@@ -175,6 +175,12 @@ impl Prepared {
         edges
     }
 
+    /// The widest address that an input needs or one of `more`.
+    fn address(&self, more: &[&CubeTensor]) -> AddressType {
+        let inputs = [&self.u, &self.delta, &self.b, &self.c].into_iter().chain(&self.z);
+        address_type(&inputs.chain(more.iter().copied()).collect::<Vec<_>>())
+    }
+
     /// What can be read together, of `more` as well.
     fn vectors(&self, more: &[&CubeTensor]) -> Vectors {
         let by_channels: Vec<_> =
@@ -207,7 +213,7 @@ impl SelectiveScanBackend for CubeBackend {
         let y = p.tokens(rounds, summed);
         let final_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
         let saved = config.save.then(|| empty(&p.u, config.saved_shape([batch, length, d_inner], d_state), DType::F32));
-        let address = address_type(&[&p.u, &p.delta, &p.b, &y, saved.as_ref().unwrap_or(&y)]);
+        let address = p.address(&[&y, saved.as_ref().unwrap_or(&y)]);
         let dim = CubeDim::new_1d(plan.units() as u32);
         let cubes = |blocks| calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
 
@@ -290,7 +296,7 @@ impl SelectiveScanBackend for CubeBackend {
         let [grad_b, grad_c] = [(); 2].map(|()| empty(&p.u, [batch, length, n_groups, d_state], io));
         let grad_params = empty(&p.u, [batch * spans.count, d_state + 2, d_inner], DType::F32);
         let grad_initial_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
-        let address = address_type(&[&p.u, &p.delta, &p.b, &grad_u, &grad_bc, &grad_params, &saved_states]);
+        let address = p.address(&[&grad_y, &grad_u, &grad_bc, &grad_params, &saved_states]);
         let dim = CubeDim::new_1d(plan.units() as u32);
         let cubes = |blocks| calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
 
