@@ -81,10 +81,14 @@ impl<B: Backend> FinalStateGrad<B> {
         self.0.lock().expect("no holder of this lock panics")
     }
 
-    /// The gradient that was left here, or zeros like the state.
+    /// The gradient that was left here, if any.
+    pub(crate) fn take(&self) -> Option<FloatTensor<B>> {
+        self.slot().take()
+    }
+
+    /// That, or zeros like the state.
     pub(crate) fn take_or_zeros(&self, state: &FloatTensor<B>) -> FloatTensor<B> {
-        let left = self.slot().take();
-        left.unwrap_or_else(|| zeros_like::<B>(state))
+        self.take().unwrap_or_else(|| zeros_like::<B>(state))
     }
 
     /// Makes `final_state` a node behind `y`.

@@ -32,7 +32,9 @@ impl<B: CausalConv1dBackend> Backward<B, 4> for ConvBackward {
         let [x, weight, bias, initial_state] =
             nodes.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
         let grad_y = grads.consume::<B>(&ops.node);
-        let grad_final_state = grad_final_state.take_or_zeros(&initial_state);
+        let grad_final_state = grad_final_state.take();
+        let config = ConvConfig { final_grad: grad_final_state.is_some(), ..config };
+        let grad_final_state = grad_final_state.unwrap_or_else(|| initial_state.clone());
         let inputs = ConvInputs { x, weight, bias, initial_state, path };
 
         let ConvGrads { x, weight, bias, initial_state } =

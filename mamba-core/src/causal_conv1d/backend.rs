@@ -38,8 +38,10 @@ pub struct ConvConfig {
     pub silu: bool,
     /// Whether the path is walked from its end.
     pub reverse: bool,
-    /// Tokens that one thread convolves.
-    pub chunk: usize,
+    /// Whether nothing is before the first token: nobody reads `initial_state` then, which has any values of its shape.
+    pub fresh: bool,
+    /// Whether the final state has a gradient; the same holds for it.
+    pub final_grad: bool,
 }
 
 /// The causal convolution of a backend.

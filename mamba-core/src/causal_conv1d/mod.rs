@@ -25,9 +25,6 @@ use burn::backend::Dispatch;
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, DType, Device, Tensor};
 
-/// Tokens that one thread convolves; its share of the weights' gradient is summed with the others' afterwards.
-const CHUNK: usize = 64;
-
 /// The optional arguments of [`causal_conv1d()`].
 #[derive(Clone, Debug, Default)]
 pub struct CausalConv1dOptions {
@@ -138,9 +135,12 @@ pub fn causal_conv1d(x: Tensor<3>, weight: Tensor<2>, options: CausalConv1dOptio
     };
     // A width of one has no state; the kernels get one row that they do not use.
     let rows = (width - 1).max(1);
+    let initial_state = initial_state.filter(|_| width > 1);
+    // Zeros that are written nowhere: to write them is a launch of its own.
+    let fresh = initial_state.is_none();
     let initial_state = match initial_state {
-        Some(state) if width > 1 => state.cast(dtype),
-        _ => Tensor::zeros([batch, rows, channels], (&device, dtype)),
+        Some(state) => state.cast(dtype),
+        None => Tensor::empty([batch, rows, channels], (&device, dtype)),
     };
     let inputs = ConvInputs::<Dispatch> {
         x: x.into_dispatch(),
@@ -149,7 +149,8 @@ pub fn causal_conv1d(x: Tensor<3>, weight: Tensor<2>, options: CausalConv1dOptio
         initial_state: initial_state.into_dispatch(),
         path: steps.map_or(Path::Straight, |steps| Path::Steps(steps.into_dispatch())),
     };
-    let config = ConvConfig { silu, reverse: direction == Direction::Reverse, chunk: CHUNK };
+    let reverse = direction == Direction::Reverse;
+    let config = ConvConfig { silu, reverse, fresh, final_grad: false };
     let (y, final_state) = Dispatch::causal_conv1d(inputs, config);
     let final_state = match width {
         1 => zeros([batch, 0, channels], &device, dtype),

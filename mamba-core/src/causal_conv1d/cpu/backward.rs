@@ -114,7 +114,7 @@ impl<E: Float> Output<'_, E> {
         for (block, grads) in part.blocks().zip(carry.x.chunks_exact((width - 1).max(1))) {
             for (row, grad) in grads.iter().enumerate() {
                 let mut grad = *grad;
-                if width - 2 - row <= past.reach {
+                if conv.config.final_grad && width - 2 - row <= past.reach {
                     let at = conv.state_at(part, row, block);
                     add(&mut grad.0, &Row::read(&grad_state[at..at + block.width]).0);
                 }

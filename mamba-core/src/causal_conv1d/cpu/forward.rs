@@ -8,8 +8,7 @@ use rayon::prelude::*;
 pub(super) fn forward<E: Float>(conv: &Conv<'_, E>) -> (Vec<E>, Vec<E>) {
     let Dims { batch, length, channels, width } = conv.dims;
     let mut y = E::zeros(batch * length * channels);
-    // With a width of one the state is not one: it goes through.
-    let mut final_state = conv.initial_state.to_vec();
+    let mut final_state = E::zeros(conv.initial_state.len());
     let (to_y, to_state) = (Disjoint::new(&mut y), Disjoint::new(&mut final_state));
     let parts = conv.parts();
     let per_task = parts_per_task(&parts, batch * length * channels * width);

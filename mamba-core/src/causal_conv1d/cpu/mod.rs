@@ -15,6 +15,9 @@ use burn::tensor::DType;
 use half::{bf16, f16};
 use std::ops::Range;
 
+/// Tokens that a task convolves before it goes on to its next channels.
+const CHUNK: usize = 64;
+
 #[derive(Clone, Copy)]
 struct Dims {
     batch: usize,
@@ -41,8 +44,8 @@ impl<E: Float> Conv<'_, E> {
 
     /// The chunks of the walk.
     fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
-        let (length, chunk) = (self.dims.length, self.config.chunk);
-        (0..length).step_by(chunk).map(move |first| first..length.min(first + chunk))
+        let length = self.dims.length;
+        (0..length).step_by(CHUNK).map(move |first| first..length.min(first + CHUNK))
     }
 
     /// Where the block's channels start at `place`.
@@ -81,8 +84,10 @@ impl Past {
             let weights = &mut past.weights[i * width..(i + 1) * width];
             read_columns(&conv.weight[start * width..(start + channels) * width], weights);
             for (row, x) in past.x[i * (width - 1)..(i + 1) * (width - 1)].iter_mut().enumerate() {
-                let at = conv.state_at(part, row, block);
-                *x = Row::read(&conv.initial_state[at..at + channels]);
+                if !conv.config.fresh {
+                    let at = conv.state_at(part, row, block);
+                    *x = Row::read(&conv.initial_state[at..at + channels]);
+                }
             }
         }
         past
@@ -139,7 +144,7 @@ impl Chunk {
 /// Asks for the block's row of the next chunk.
 #[inline(always)]
 fn prefetch_next<E: Float>(conv: &Conv<'_, E>, from: &[E], part: &Part, step: usize, block: Block) {
-    let step = step + conv.config.chunk;
+    let step = step + CHUNK;
     if step < conv.dims.length {
         prefetch(from, conv.at(part, conv.walk.step(part.batch, part.order, step).place, block));
     }

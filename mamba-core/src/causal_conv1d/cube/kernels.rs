@@ -1,5 +1,6 @@
 //! A thread owns a few neighbouring channels of one chunk of tokens and slides a window of `width` inputs along it. What
-//! it needs of its neighbours' tokens it reads again. It asks for several tokens before it works on the first.
+//! it needs of its neighbours' tokens it reads again. It asks for a tile of tokens before it works on the first of them;
+//! tiles that lie within the chunk have code of their own, which asks for no token whether it is there.
 
 #![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
 
@@ -15,11 +16,20 @@ pub(crate) struct Plan {
     /// Channels of a thread.
     pub channels: usize,
     /// Tokens that are read together.
-    pub ahead: usize,
+    pub tile: usize,
+    /// Taps that are read together.
+    pub taps: usize,
     pub silu: bool,
     pub reverse: bool,
     /// Whether a token may not see what is before it.
     pub resets: bool,
+    /// Whether nothing is before the first token.
+    pub fresh: bool,
+    /// Whether the final state has a gradient.
+    pub final_grad: bool,
+    /// Going back: neighbours of a cube, and chunks that share it and add up what they give to the parameters.
+    pub lanes: usize,
+    pub strands: usize,
     pub math: Math,
 }
 
@@ -30,76 +40,138 @@ impl Plan {
     }
 }
 
-/// What a thread works on.
+/// What a thread works on. Vectors are those of its channels.
 #[derive(CubeType, Clone, Copy)]
 struct Place {
     batch: usize,
     chunk: usize,
-    /// The first of its channels.
-    channel: usize,
+    /// Which vector of a token, and of how many.
+    vector: usize,
+    vectors: usize,
     order: usize,
     /// The first of its tokens, and that behind the last.
     start: usize,
     end: usize,
+    length: usize,
 }
 
 #[cube]
-fn place(channels: usize, length: usize, n_chunks: usize, n_orders: usize, #[comptime] plan: Plan) -> Place {
-    let threads = channels / plan.channels;
-    let channel = ABSOLUTE_POS % threads * plan.channels;
-    let chunk = ABSOLUTE_POS / threads % n_chunks;
-    Place {
-        batch: ABSOLUTE_POS / threads / n_chunks,
-        chunk,
-        channel,
-        order: channel / (channels / n_orders),
-        start: chunk * plan.chunk,
-        end: (chunk * plan.chunk + plan.chunk).min(length),
+impl Place {
+    fn new(
+        batch: usize,
+        chunk: usize,
+        vector: usize,
+        vectors: usize,
+        length: usize,
+        n_orders: usize,
+        #[comptime] plan: Plan,
+    ) -> Place {
+        Place {
+            batch,
+            chunk,
+            vector,
+            vectors,
+            order: vector / (vectors / n_orders),
+            start: chunk * plan.chunk,
+            end: (chunk * plan.chunk + plan.chunk).min(length),
+            length,
+        }
+    }
+
+    /// Of a token in a tensor of our own.
+    fn of(&self, token: usize) -> usize {
+        (self.batch * self.length + token) * self.vectors + self.vector
+    }
+
+    /// Of a row of the state.
+    fn of_state(&self, row: usize, #[comptime] plan: Plan) -> usize {
+        (self.batch * comptime![plan.before().max(1)] + row) * self.vectors + self.vector
+    }
+
+    /// Step `t` of the walk.
+    fn step(&self, steps: &ComptimeOption<&Tensor<i32>>, t: usize, #[comptime] plan: Plan) -> Step {
+        step_at(steps, self.batch, self.order, t, self.length, plan.reverse)
+    }
+
+    /// That of input `s`, counted from `before` tokens ahead of the first: the initial state's are always kept.
+    fn step_of_input(&self, steps: &ComptimeOption<&Tensor<i32>>, s: usize, #[comptime] plan: Plan) -> Step {
+        let t = s.max(plan.before()) - plan.before();
+        let step = self.step(steps, t.min(self.length - 1), plan);
+        Step { place: step.place, keep: select(s < plan.before(), f32::new(1.0), step.keep) }
     }
 }
 
-/// The channels of a token in a `[batch, length, channels]` tensor.
-#[cube]
-fn read<F: Float, N: Size>(
-    x: &Tensor<Vector<F, N>>,
-    place: &Place,
-    token: usize,
-    #[comptime] plan: Plan,
-) -> Vector<F, N> {
-    x[(place.batch * x.stride(0) + token * x.stride(1) + place.channel) / plan.channels]
+/// Where the vectors of a thread lie in a `[batch, length, channels]` tensor whose channels are neighbours.
+#[derive(CubeType, Clone, Copy)]
+struct Rows {
+    first: usize,
+    stride: usize,
 }
 
-/// Where a row of the state of a batch row begins for the channels of a thread.
 #[cube]
-fn state_at(channels: usize, place: &Place, row: usize, #[comptime] plan: Plan) -> usize {
-    ((place.batch * comptime![plan.before().max(1)] + row) * channels + place.channel) / plan.channels
+impl Rows {
+    fn of<F: Float, N: Size>(x: &Tensor<Vector<F, N>>, place: &Place, #[comptime] plan: Plan) -> Rows {
+        Rows { first: place.batch * (x.stride(0) / plan.channels) + place.vector, stride: x.stride(1) / plan.channels }
+    }
+
+    fn at(&self, token: usize) -> usize {
+        self.first + token * self.stride
+    }
 }
 
-/// The taps, oldest first.
+/// The taps, oldest first, and the bias.
+#[derive(CubeType)]
+struct Filter<N: Size> {
+    taps: Array<Vector<f32, N>>,
+    bias: Vector<f32, N>,
+}
+
 #[cube]
-fn taps<N: Size>(weight: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Array<Vector<f32, N>> {
-    let mut taps = Array::<Vector<f32, N>>::new(plan.width);
-    #[unroll]
-    for k in 0..plan.width {
-        let mut tap = Vector::<f32, N>::new(0.0);
+impl<N: Size> Filter<N> {
+    fn read<W: Size>(
+        weight: &Tensor<Vector<f32, W>>,
+        bias: &Tensor<Vector<f32, N>>,
+        place: &Place,
+        #[comptime] plan: Plan,
+    ) -> Filter<N> {
+        let mut taps = zeros::<N>(plan);
         #[unroll]
         for lane in 0..plan.channels {
-            tap.insert(lane, weight[(place.channel + lane) * plan.width + k]);
+            let channel = place.vector * plan.channels + lane;
+            #[unroll]
+            for from in range_stepped(0, plan.width, plan.taps) {
+                let read = weight[(channel * plan.width + from) / plan.taps];
+                #[unroll]
+                for k in 0..plan.taps {
+                    let mut tap = taps[from + k];
+                    tap.insert(lane, read.extract(k));
+                    taps[from + k] = tap;
+                }
+            }
         }
-        taps[k] = tap;
+        Filter::<N> { taps, bias: bias[place.vector] }
     }
-    taps
+
+    /// The convolution at the end of the window.
+    fn at(&self, window: &Array<Vector<f32, N>>, #[comptime] plan: Plan) -> Vector<f32, N> {
+        let mut sum = self.bias;
+        #[unroll]
+        for k in 0..plan.width {
+            sum += self.taps[k] * window[k];
+        }
+        sum
+    }
 }
 
-/// The bias of the channels of a thread.
+/// A vector for each input of a window, oldest first.
 #[cube]
-fn biases<N: Size>(bias: &Tensor<f32>, place: &Place, #[comptime] plan: Plan) -> Vector<f32, N> {
-    let mut biases = Vector::<f32, N>::new(0.0);
+fn zeros<N: Size>(#[comptime] plan: Plan) -> Array<Vector<f32, N>> {
+    let mut window = Array::<Vector<f32, N>>::new(plan.width);
     #[unroll]
-    for lane in 0..plan.channels {
-        biases.insert(lane, bias[place.channel + lane]);
+    for k in 0..plan.width {
+        window[k] = Vector::new(0.0);
     }
-    biases
+    window
 }
 
 /// Forgets the window unless `keep` is 1, and takes in `value` at its end.
@@ -117,104 +189,68 @@ fn slide<N: Size>(
     window[comptime![plan.before()]] = value;
 }
 
-/// The convolution at the end of the window.
-#[cube]
-fn convolve<N: Size>(
-    window: &Array<Vector<f32, N>>,
-    taps: &Array<Vector<f32, N>>,
-    bias: Vector<f32, N>,
-    #[comptime] plan: Plan,
-) -> Vector<f32, N> {
-    let mut sum = bias;
-    #[unroll]
-    for k in 0..plan.width {
-        sum += taps[k] * window[k];
-    }
-    sum
-}
-
-/// The step of input `s`, counted from `before` tokens ahead of the first: the initial state's are always kept.
-#[cube]
-fn step_of(
-    steps: &ComptimeOption<&Tensor<i32>>,
-    place: &Place,
-    s: usize,
-    length: usize,
-    #[comptime] plan: Plan,
-) -> Step {
-    let t = s.max(plan.before()) - plan.before();
-    let step = step_at(steps, place.batch, place.order, t.min(length - 1), length, plan.reverse);
-    Step { place: step.place, keep: select(s < plan.before(), f32::new(1.0), step.keep) }
-}
-
-/// Input `s`, counted likewise.
+/// Input `s`, counted as in [`Place::step_of_input`].
 #[cube]
 fn input<F: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,
+    rows: &Rows,
     initial_state: &Tensor<Vector<F, N>>,
     place: &Place,
     s: usize,
     token: usize,
     #[comptime] plan: Plan,
 ) -> Vector<f32, N> {
-    if s < plan.before() {
-        Vector::cast_from(initial_state[state_at(x.shape(2), place, s, plan)])
-    } else {
-        Vector::cast_from(read(x, place, token, plan))
+    let mut input = Vector::new(0.0);
+    if s >= plan.before() {
+        input = Vector::cast_from(x[rows.at(token)]);
+    } else if comptime![!plan.fresh] {
+        input = Vector::cast_from(initial_state[place.of_state(s, plan)]);
     }
+    input
 }
 
-/// Tokens as they come from memory, ahead of their use.
+/// Tokens as they come from memory.
 #[derive(CubeType)]
-struct Ahead<F: Float, N: Size> {
+struct Tile<F: Float, N: Size> {
     values: Array<Vector<F, N>>,
     tokens: Array<usize>,
     keeps: Array<f32>,
 }
 
 #[cube]
-impl<F: Float, N: Size> Ahead<F, N> {
-    fn new(#[comptime] plan: Plan) -> Ahead<F, N> {
-        Ahead::<F, N> { values: Array::new(plan.ahead), tokens: Array::new(plan.ahead), keeps: Array::new(plan.ahead) }
-    }
-
-    /// Asks for the steps from `first` on. Behind the last, `end - 1`, it reads that.
+impl<F: Float, N: Size> Tile<F, N> {
     #[allow(clippy::too_many_arguments, reason = "what is read, and where and when")]
+    /// `count` steps from `first` on; unless all are before `end`, the last before it stands for those that are not.
     fn read(
-        &mut self,
         x: &Tensor<Vector<F, N>>,
+        rows: &Rows,
         steps: &ComptimeOption<&Tensor<i32>>,
         place: &Place,
         first: usize,
         end: usize,
-        length: usize,
+        #[comptime] count: usize,
+        #[comptime] whole: bool,
         #[comptime] plan: Plan,
-    ) {
+    ) -> Tile<F, N> {
+        let mut tile = Tile::<F, N> { values: Array::new(count), tokens: Array::new(count), keeps: Array::new(count) };
         #[unroll]
-        for i in 0..plan.ahead {
-            let step = step_at(steps, place.batch, place.order, (first + i).min(end - 1), length, plan.reverse);
-            self.values[i] = read(x, place, step.place, plan);
-            self.tokens[i] = step.place;
-            self.keeps[i] = step.keep;
+        for i in 0..count {
+            let t = if comptime![whole] { first + i } else { (first + i).min(end - 1) };
+            let step = place.step(steps, t, plan);
+            tile.values[i] = x[rows.at(step.place)];
+            tile.tokens[i] = step.place;
+            tile.keeps[i] = step.keep;
         }
-    }
-
-    fn take(&mut self, other: &Ahead<F, N>, #[comptime] plan: Plan) {
-        #[unroll]
-        for i in 0..plan.ahead {
-            self.values[i] = other.values[i];
-            self.tokens[i] = other.tokens[i];
-            self.keeps[i] = other.keeps[i];
-        }
+        tile
     }
 }
 
 /// The convolution of every chunk, and from the last one the final state.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn conv<F: Float, N: Size>(
+pub(crate) fn conv<F: Float, N: Size, W: Size>(
     x: &Tensor<Vector<F, N>>,
-    weight: &Tensor<f32>,
-    bias: &Tensor<f32>,
+    weight: &Tensor<Vector<f32, W>>,
+    bias: &Tensor<Vector<f32, N>>,
     initial_state: &Tensor<Vector<F, N>>,
     steps: ComptimeOption<&Tensor<i32>>,
     y: &mut Tensor<Vector<F, N>>,
@@ -224,69 +260,129 @@ pub(crate) fn conv<F: Float, N: Size>(
     #[comptime] plan: Plan,
     #[define(F)] _dtype: ElemType,
 ) {
-    let channels = x.shape(2);
-    let length = x.shape(1);
-    let place = place(channels, length, n_chunks, n_orders, plan);
-    if place.batch >= x.shape(0) {
+    let vectors = x.shape(2) / plan.channels;
+    let row = ABSOLUTE_POS / vectors;
+    if row >= x.shape(0) * n_chunks {
         terminate!();
     }
-    let taps = taps::<N>(weight, &place, plan);
-    let bias = biases::<N>(bias, &place, plan);
-    let mut window = Array::<Vector<f32, N>>::new(plan.width);
-    #[unroll]
-    for k in 0..plan.width {
-        window[k] = Vector::new(0.0);
-    }
+    let vector = ABSOLUTE_POS % vectors;
+    let place = Place::new(row / n_chunks, row % n_chunks, vector, vectors, x.shape(1), n_orders, plan);
+    let rows = Rows::of(x, &place, plan);
+    let filter = Filter::read(weight, bias, &place, plan);
+    let mut window = zeros::<N>(plan);
     #[unroll]
     for i in 0..comptime![plan.before()] {
-        let step = step_of(&steps, &place, place.start + i, length, plan);
-        let value = input(x, initial_state, &place, place.start + i, step.place, plan);
+        let step = place.step_of_input(&steps, place.start + i, plan);
+        let value = input(x, &rows, initial_state, &place, place.start + i, step.place, plan);
         slide(&mut window, value, Vector::new(step.keep), plan);
     }
 
-    let mut ahead = Ahead::<F, N>::new(plan);
-    let mut now = Ahead::<F, N>::new(plan);
-    ahead.read(x, &steps, &place, place.start, place.end, length, plan);
-    for first in range_stepped(place.start, place.end, plan.ahead) {
-        now.take(&ahead, plan);
-        ahead.read(x, &steps, &place, first + plan.ahead, place.end, length, plan);
-        #[unroll]
-        for i in 0..plan.ahead {
-            if first + i < place.end {
-                slide(&mut window, Vector::cast_from(now.values[i]), Vector::new(now.keeps[i]), plan);
-                let mut out = convolve(&window, &taps, bias, plan);
-                if comptime![plan.silu] {
-                    out *= sigmoids(out, plan.channels, plan.math);
-                }
-                let to = (place.batch * length + now.tokens[i]) * channels + place.channel;
-                y[to / plan.channels] = Vector::cast_from(out);
-            }
+    for first in range_stepped(place.start, place.end, plan.tile) {
+        if first + plan.tile <= place.end {
+            conv_tile(x, &rows, &steps, y, &filter, &mut window, &place, first, true, plan);
+        } else {
+            conv_tile(x, &rows, &steps, y, &filter, &mut window, &place, first, false, plan);
         }
     }
 
     if place.chunk == n_chunks - 1 {
         if comptime![plan.width == 1] {
-            final_state[state_at(channels, &place, 0, plan)] = Vector::new(F::new(0.0));
+            final_state[place.of_state(0, plan)] = Vector::new(F::new(0.0));
         }
         #[unroll]
         for k in 1..plan.width {
-            final_state[state_at(channels, &place, k - 1, plan)] = Vector::cast_from(window[k]);
+            final_state[place.of_state(k - 1, plan)] = Vector::cast_from(window[k]);
+        }
+    }
+}
+
+/// The outputs of the steps from `first` on, of all of a tile if it is `whole`.
+#[cube]
+#[allow(clippy::too_many_arguments, reason = "what is read, what is carried, and where")]
+fn conv_tile<F: Float, N: Size>(
+    x: &Tensor<Vector<F, N>>,
+    rows: &Rows,
+    steps: &ComptimeOption<&Tensor<i32>>,
+    y: &mut Tensor<Vector<F, N>>,
+    filter: &Filter<N>,
+    window: &mut Array<Vector<f32, N>>,
+    place: &Place,
+    first: usize,
+    #[comptime] whole: bool,
+    #[comptime] plan: Plan,
+) {
+    let tile = Tile::read(x, rows, steps, place, first, place.end, plan.tile, whole, plan);
+    #[unroll]
+    for i in 0..plan.tile {
+        if whole || first + i < place.end {
+            slide(window, Vector::cast_from(tile.values[i]), Vector::new(tile.keeps[i]), plan);
+            let mut out = filter.at(&*window, plan);
+            if comptime![plan.silu] {
+                out *= sigmoids(out, plan.channels, plan.math);
+            }
+            y[place.of(tile.tokens[i])] = Vector::cast_from(out);
+        }
+    }
+}
+
+/// Which tile going back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    /// The first of a chunk that is not the first: what leaves the window at its beginning is the neighbour's.
+    First,
+    /// Within the chunk.
+    Inner,
+    /// The next chunk's tokens that see inputs of this one.
+    Halo,
+    /// Any, or what there is of it.
+    Any,
+}
+
+/// What a thread carries on its way through its tokens, for each input of the window.
+#[derive(CubeType)]
+struct Carried<N: Size> {
+    window: Array<Vector<f32, N>>,
+    /// 1 for inputs that the current token sees, all of them without resets.
+    seen: Array<Vector<f32, N>>,
+    /// What they have gathered so far.
+    grads: Array<Vector<f32, N>>,
+    grad_taps: Array<Vector<f32, N>>,
+    grad_bias: Vector<f32, N>,
+}
+
+#[cube]
+impl<N: Size> Carried<N> {
+    fn new(#[comptime] plan: Plan) -> Carried<N> {
+        let mut seen = zeros::<N>(plan);
+        #[unroll]
+        for k in 0..plan.width {
+            seen[k] = Vector::new(if comptime![plan.resets] { 0.0 } else { 1.0 });
+        }
+        let (window, grads, grad_taps) = (zeros::<N>(plan), zeros::<N>(plan), zeros::<N>(plan));
+        Carried::<N> { window, seen, grads, grad_taps, grad_bias: Vector::new(0.0) }
+    }
+
+    fn take_in(&mut self, value: Vector<f32, N>, keep: f32, #[comptime] plan: Plan) {
+        let keep = Vector::new(keep);
+        slide(&mut self.window, value, keep, plan);
+        if comptime![plan.resets] {
+            slide(&mut self.seen, Vector::new(1.0), keep, plan);
         }
     }
 }
 
 /// All gradients of one chunk; those of weight and bias are partial sums.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub(crate) fn conv_backward<F: Float, N: Size>(
+pub(crate) fn conv_backward<F: Float, N: Size, W: Size>(
     x: &Tensor<Vector<F, N>>,
-    weight: &Tensor<f32>,
-    bias: &Tensor<f32>,
+    weight: &Tensor<Vector<f32, W>>,
+    bias: &Tensor<Vector<f32, N>>,
     initial_state: &Tensor<Vector<F, N>>,
     steps: ComptimeOption<&Tensor<i32>>,
     grad_y: &Tensor<Vector<F, N>>,
     grad_final_state: &Tensor<Vector<F, N>>,
     grad_x: &mut Tensor<Vector<F, N>>,
-    // [batch * n_chunks, width + 1, channels]: those of the weights, then that of the bias
+    // [batch * groups of chunks, width + 1, channels]: those of the weights, then that of the bias
     grad_params: &mut Tensor<Vector<f32, N>>,
     grad_initial_state: &mut Tensor<Vector<F, N>>,
     n_chunks: usize,
@@ -294,142 +390,255 @@ pub(crate) fn conv_backward<F: Float, N: Size>(
     #[comptime] plan: Plan,
     #[define(F)] _dtype: ElemType,
 ) {
-    let channels = x.shape(2);
-    let length = x.shape(1);
-    let place = place(channels, length, n_chunks, n_orders, plan);
-    if place.batch >= x.shape(0) {
-        terminate!();
+    // Cubes lie along the channels, then along groups of chunks, then along the batch.
+    let vectors = x.shape(2) / plan.channels;
+    let blocks = vectors.div_ceil(plan.lanes);
+    let groups = n_chunks.div_ceil(plan.strands);
+    let group = CUBE_POS / blocks;
+    let lane = UNIT_POS as usize % plan.lanes;
+    let strand = UNIT_POS as usize / plan.lanes;
+    let vector = CUBE_POS % blocks * plan.lanes + lane;
+    let chunk = group % groups * plan.strands + strand;
+    let mut carried = Carried::<N>::new(plan);
+    if vector < vectors && chunk < n_chunks && group < x.shape(0) * groups {
+        let place = Place::new(group / groups, chunk, vector, vectors, x.shape(1), n_orders, plan);
+        let filter = Filter::read(weight, bias, &place, plan);
+        back_chunk(
+            x,
+            initial_state,
+            &steps,
+            grad_y,
+            grad_final_state,
+            grad_x,
+            grad_initial_state,
+            &filter,
+            &mut carried,
+            &place,
+            plan,
+        );
     }
-    let before = comptime![plan.before()];
-    let taps = taps::<N>(weight, &place, plan);
-    let bias = biases::<N>(bias, &place, plan);
-    let mut grad_taps = Array::<Vector<f32, N>>::new(plan.width);
-    let mut window = Array::<Vector<f32, N>>::new(plan.width);
-    // 1 for inputs of the window that the current token sees, all of them without resets, and the gradients gathered by
-    // these inputs so far.
-    let mut seen = Array::<Vector<f32, N>>::new(plan.width);
-    let mut grads = Array::<Vector<f32, N>>::new(plan.width);
-    #[unroll]
-    for k in 0..plan.width {
-        grad_taps[k] = Vector::new(0.0);
-        window[k] = Vector::new(0.0);
-        seen[k] = Vector::new(if comptime![plan.resets] { 0.0 } else { 1.0 });
-        grads[k] = Vector::new(0.0);
-    }
-    let mut grad_bias = Vector::<f32, N>::new(0.0);
-    // Inputs of this chunk are seen by up to `before` tokens of the next.
-    let halo = (place.end + before).min(length);
-    // Counted from the initial state: input s is token s - before. In the initial state's chunk those are owned too.
-    let owned_from = if place.chunk == 0 { place.start } else { place.start + before };
-    let owned_to = place.end + before;
 
+    // What the chunks of the cube add to the parameters, in their order.
+    let mut shared = Shared::<[Vector<f32, N>]>::new_slice(comptime![plan.lanes * plan.strands]);
+    #[unroll]
+    for k in 0..comptime![plan.width + 1] {
+        let mut sum = carried.grad_bias;
+        if comptime![k < plan.width] {
+            sum = carried.grad_taps[comptime![k.min(plan.width - 1)]];
+        }
+        shared[UNIT_POS as usize] = sum;
+        sync_cube();
+        if strand == 0 && vector < vectors && group < x.shape(0) * groups {
+            for other in 1..plan.strands {
+                sum += shared[other * plan.lanes + lane];
+            }
+            grad_params[(group * comptime![plan.width + 1] + k) * vectors + vector] = sum;
+        }
+        sync_cube();
+    }
+}
+
+/// The gradients of one chunk: those of its inputs are written, those of the parameters carried.
+#[cube]
+#[allow(clippy::too_many_arguments, reason = "what is read, what is carried, what is written, and where")]
+fn back_chunk<F: Float, N: Size>(
+    x: &Tensor<Vector<F, N>>,
+    initial_state: &Tensor<Vector<F, N>>,
+    steps: &ComptimeOption<&Tensor<i32>>,
+    grad_y: &Tensor<Vector<F, N>>,
+    grad_final_state: &Tensor<Vector<F, N>>,
+    grad_x: &mut Tensor<Vector<F, N>>,
+    grad_initial_state: &mut Tensor<Vector<F, N>>,
+    filter: &Filter<N>,
+    carried: &mut Carried<N>,
+    place: &Place,
+    #[comptime] plan: Plan,
+) {
+    let before = comptime![plan.before()];
+    let (rows, grad_rows) = (Rows::of(x, place, plan), Rows::of(grad_y, place, plan));
     #[unroll]
     for i in 0..before {
-        let step = step_of(&steps, &place, place.start + i, length, plan);
-        let value = input(x, initial_state, &place, place.start + i, step.place, plan);
-        let keep = Vector::new(step.keep);
-        slide(&mut window, value, keep, plan);
-        if comptime![plan.resets] {
-            slide(&mut seen, Vector::new(1.0), keep, plan);
-        }
+        let step = place.step_of_input(steps, place.start + i, plan);
+        let value = input(x, &rows, initial_state, place, place.start + i, step.place, plan);
+        carried.take_in(value, step.keep, plan);
     }
 
-    let mut ahead = Ahead::<F, N>::new(plan);
-    let mut now = Ahead::<F, N>::new(plan);
-    let mut grads_ahead = Ahead::<F, N>::new(plan);
-    let mut grads_now = Ahead::<F, N>::new(plan);
-    ahead.read(x, &steps, &place, place.start, halo, length, plan);
-    grads_ahead.read(grad_y, &steps, &place, place.start, halo, length, plan);
-    for first in range_stepped(place.start, halo, plan.ahead) {
-        now.take(&ahead, plan);
-        grads_now.take(&grads_ahead, plan);
-        ahead.read(x, &steps, &place, first + plan.ahead, halo, length, plan);
-        grads_ahead.read(grad_y, &steps, &place, first + plan.ahead, halo, length, plan);
-        #[unroll]
-        for i in 0..plan.ahead {
-            let s = first + i + before;
-            if first + i < halo {
-                // The oldest input leaves the window: its gradient is complete.
-                if s >= place.start + plan.width {
-                    let done = s - plan.width;
-                    if done >= owned_from && done < owned_to {
-                        hand_out(grad_x, grad_initial_state, &steps, &place, done, grads[0], length, channels, plan);
-                    }
-                }
-                let keep = Vector::new(now.keeps[i]);
-                slide(&mut window, Vector::cast_from(now.values[i]), keep, plan);
-                if comptime![plan.resets] {
-                    slide(&mut seen, Vector::new(1.0), keep, plan);
-                }
-                slide(&mut grads, Vector::new(0.0), Vector::new(1.0), plan);
-
-                let mut g = Vector::<f32, N>::cast_from(grads_now.values[i]);
-                if comptime![plan.silu] {
-                    let pre = convolve(&window, &taps, bias, plan);
-                    let gate = sigmoids(pre, plan.channels, plan.math);
-                    g *= gate * (Vector::new(1.0) + pre * (Vector::new(1.0) - gate));
-                }
-                let own = g * Vector::new(select(s < owned_to, f32::new(1.0), f32::new(0.0)));
-                grad_bias += own;
-                #[unroll]
-                for k in 0..plan.width {
-                    grads[k] += taps[k] * g * seen[k];
-                    grad_taps[k] += own * window[k];
-                }
-            }
+    // Inputs of this chunk are seen by up to `before` tokens of the next.
+    let halo = (place.end + before).min(place.length);
+    for first in range_stepped(place.start, halo, plan.tile) {
+        let whole = first + plan.tile <= place.end;
+        if whole && first >= place.start + plan.width {
+            back_tile(
+                x,
+                &rows,
+                steps,
+                grad_y,
+                &grad_rows,
+                grad_x,
+                grad_initial_state,
+                filter,
+                carried,
+                place,
+                first,
+                halo,
+                Part::Inner,
+                plan,
+            );
+        } else if whole && first == place.start && place.chunk > 0 {
+            back_tile(
+                x,
+                &rows,
+                steps,
+                grad_y,
+                &grad_rows,
+                grad_x,
+                grad_initial_state,
+                filter,
+                carried,
+                place,
+                first,
+                halo,
+                Part::First,
+                plan,
+            );
+        } else if first == place.end && first + before <= place.length && first >= place.start + plan.width {
+            back_tile(
+                x,
+                &rows,
+                steps,
+                grad_y,
+                &grad_rows,
+                grad_x,
+                grad_initial_state,
+                filter,
+                carried,
+                place,
+                first,
+                halo,
+                Part::Halo,
+                plan,
+            );
+        } else {
+            back_tile(
+                x,
+                &rows,
+                steps,
+                grad_y,
+                &grad_rows,
+                grad_x,
+                grad_initial_state,
+                filter,
+                carried,
+                place,
+                first,
+                halo,
+                Part::Any,
+                plan,
+            );
         }
     }
 
     // The window's inputs at the end: the final state hands its gradient to those that it holds.
-    let last = halo + before;
     #[unroll]
     for k in 0..plan.width {
-        if last + k >= place.start + plan.width {
-            let done = last + k - plan.width;
-            if done >= owned_from && done < owned_to {
-                let mut grad = grads[k];
-                if comptime![k > 0] {
-                    if halo == length {
-                        let at = state_at(channels, &place, comptime![k.max(1) - 1], plan);
-                        grad += seen[k] * Vector::cast_from(grad_final_state[at]);
-                    }
-                }
-                hand_out(grad_x, grad_initial_state, &steps, &place, done, grad, length, channels, plan);
+        let mut grad = carried.grads[k];
+        if comptime![plan.final_grad && k > 0] {
+            if halo == place.length {
+                let at = place.of_state(comptime![k.max(1) - 1], plan);
+                grad += carried.seen[k] * Vector::cast_from(grad_final_state[at]);
             }
         }
+        hand_out(grad_x, grad_initial_state, steps, place, halo + before + k, grad, plan);
     }
     if comptime![plan.width == 1] {
         if place.chunk == 0 {
-            grad_initial_state[state_at(channels, &place, 0, plan)] = Vector::new(F::new(0.0));
+            grad_initial_state[place.of_state(0, plan)] = Vector::new(F::new(0.0));
         }
     }
-    let row = (place.batch * n_chunks + place.chunk) * comptime![plan.width + 1];
-    #[unroll]
-    for k in 0..plan.width {
-        grad_params[((row + k) * channels + place.channel) / plan.channels] = grad_taps[k];
-    }
-    grad_params[((row + plan.width) * channels + place.channel) / plan.channels] = grad_bias;
 }
 
-/// Writes the gradient of input `s`, counted from the initial state.
+/// What the steps from `first` on, up to `halo`, add to the gradients, and those of inputs that leave the window.
+#[cube]
+#[allow(clippy::too_many_arguments, reason = "what is read, what is carried, what is written, and where")]
+fn back_tile<F: Float, N: Size>(
+    x: &Tensor<Vector<F, N>>,
+    rows: &Rows,
+    steps: &ComptimeOption<&Tensor<i32>>,
+    grad_y: &Tensor<Vector<F, N>>,
+    grad_rows: &Rows,
+    grad_x: &mut Tensor<Vector<F, N>>,
+    grad_initial_state: &mut Tensor<Vector<F, N>>,
+    filter: &Filter<N>,
+    carried: &mut Carried<N>,
+    place: &Place,
+    first: usize,
+    halo: usize,
+    #[comptime] part: Part,
+    #[comptime] plan: Plan,
+) {
+    let count = comptime![if part == Part::Halo { plan.before() } else { plan.tile }];
+    let whole = comptime![part != Part::Any];
+    let tile = Tile::read(x, rows, steps, place, first, halo, count, whole, plan);
+    let grads = Tile::read(grad_y, grad_rows, steps, place, first, halo, count, whole, plan);
+    #[unroll]
+    for i in 0..count {
+        let t = first + i;
+        if whole || t < halo {
+            // The oldest input leaves the window: its gradient is complete.
+            if comptime![part == Part::Any] {
+                hand_out(grad_x, grad_initial_state, steps, place, t + plan.before(), carried.grads[0], plan);
+            } else if comptime![part != Part::First || i >= plan.width] {
+                let step = place.step(steps, t - plan.width, plan);
+                grad_x[place.of(step.place)] = Vector::cast_from(carried.grads[0]);
+            }
+            carried.take_in(Vector::cast_from(tile.values[i]), tile.keeps[i], plan);
+            slide(&mut carried.grads, Vector::new(0.0), Vector::new(1.0), plan);
+
+            let mut g = Vector::<f32, N>::cast_from(grads.values[i]);
+            if comptime![plan.silu] {
+                let pre = filter.at(&carried.window, plan);
+                let gate = sigmoids(pre, plan.channels, plan.math);
+                g *= gate * (Vector::new(1.0) + pre * (Vector::new(1.0) - gate));
+            }
+            let mut own = g;
+            if comptime![part == Part::Any] {
+                own *= Vector::new(select(t < place.end, f32::new(1.0), f32::new(0.0)));
+            }
+            if comptime![part != Part::Halo] {
+                carried.grad_bias += own;
+            }
+            #[unroll]
+            for k in 0..plan.width {
+                carried.grads[k] += filter.taps[k] * g * carried.seen[k];
+                if comptime![part != Part::Halo] {
+                    carried.grad_taps[k] += own * carried.window[k];
+                }
+            }
+        }
+    }
+}
+
+/// Writes the gradient of input `next - width`, counted as in [`Place::step_of_input`], if the thread owns it.
 #[cube]
 fn hand_out<F: Float, N: Size>(
     grad_x: &mut Tensor<Vector<F, N>>,
     grad_initial_state: &mut Tensor<Vector<F, N>>,
     steps: &ComptimeOption<&Tensor<i32>>,
     place: &Place,
-    s: usize,
+    next: usize,
     grad: Vector<f32, N>,
-    length: usize,
-    channels: usize,
     #[comptime] plan: Plan,
 ) {
-    if s < plan.before() {
-        let at = state_at(channels, place, s, plan);
-        grad_initial_state[at] = Vector::cast_from(grad);
-    } else {
-        let step = step_of(steps, place, s, length, plan);
-        let to = (place.batch * length + step.place) * channels + place.channel;
-        grad_x[to / plan.channels] = Vector::cast_from(grad);
+    let before = comptime![plan.before()];
+    // In the initial state's chunk its inputs are owned too.
+    let from = if place.chunk == 0 { place.start } else { place.start + before };
+    if next >= from + plan.width && next < place.end + before + plan.width {
+        let s = next - plan.width;
+        if s < before {
+            grad_initial_state[place.of_state(s, plan)] = Vector::cast_from(grad);
+        } else {
+            let step = place.step_of_input(steps, s, plan);
+            grad_x[place.of(step.place)] = Vector::cast_from(grad);
+        }
     }
 }

@@ -9,12 +9,18 @@ use burn::backend::{DType, TensorMetadata};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::calculate_cube_count_elemwise;
+use cubecl::prelude::CubeDim;
 
 /// Tokens that a thread reads before it works on the first.
-const AHEAD: usize = 4;
+const TILE: usize = 8;
 
-/// Channels of a thread, at most.
-const CHANNELS: usize = 4;
+/// Bytes of a token that a thread reads at once.
+const BYTES: usize = 8;
+
+/// Threads of a cube going back: of neighbouring channels, and of neighbouring chunks.
+const LANES: usize = 32;
+const STRANDS: usize = 4;
 
 /// The inputs as the kernels read them.
 struct Prepared {
@@ -23,14 +29,12 @@ struct Prepared {
     bias: CubeTensor,
     initial_state: CubeTensor,
     steps: Option<CubeTensor>,
-    n_chunks: usize,
     n_orders: usize,
 }
 
 impl Prepared {
-    fn new(inputs: ConvInputs<CubeBackend>, chunk: usize) -> Self {
+    fn new(inputs: ConvInputs<CubeBackend>) -> Self {
         let ConvInputs { x, weight, bias, initial_state, path } = inputs;
-        let [_, length, _] = x.shape().dims();
         let steps = steps_i32(path);
         Self {
             x: rows(x),
@@ -39,33 +43,62 @@ impl Prepared {
             initial_state: into_contiguous(initial_state),
             n_orders: steps.as_ref().map_or(1, |steps| steps.shape()[1]),
             steps,
-            n_chunks: length.div_ceil(chunk),
         }
     }
 
     /// For kernels that read `others` beside the inputs.
-    fn plan(&self, config: ConvConfig, others: &[&CubeTensor], most: usize) -> Plan {
+    fn plan(&self, config: ConvConfig, others: &[&CubeTensor]) -> Plan {
         let [_, width] = self.weight.shape().dims();
-        let [_, _, channels] = self.x.shape().dims();
-        let ConvConfig { silu, reverse, chunk } = config;
-        let tensors = [&[&self.x, &self.initial_state], others].concat();
-        let channels = vector_size(&tensors, channels / self.n_orders).min(most);
-        let (resets, math) = (self.steps.is_some(), Math::of(&self.x.client));
-        Plan { width, chunk, channels, ahead: AHEAD, silu, reverse, resets, math }
+        let [_, length, channels] = self.x.shape().dims();
+        let ConvConfig { silu, reverse, fresh, final_grad } = config;
+        let tensors = [&[&self.x, &self.bias, &self.initial_state], others].concat();
+        let channels = vector_size(&tensors, channels / self.n_orders).min(BYTES / self.x.dtype.size());
+        Plan {
+            width,
+            chunk: TILE.max(4 * channels),
+            channels,
+            tile: TILE.min(length),
+            taps: vector_size(&[&self.weight], width),
+            silu,
+            reverse,
+            resets: self.steps.is_some(),
+            fresh,
+            final_grad,
+            lanes: LANES,
+            strands: STRANDS,
+            math: Math::of(&self.x.client),
+        }
+    }
+
+    /// Going back a thread takes more tokens, since it reads its neighbours' as well and adds up what it gives to the
+    /// parameters, as long as enough threads are left.
+    fn plan_back(&self, config: ConvConfig, others: &[&CubeTensor]) -> Plan {
+        const PROCESSORS: u32 = 128;
+        const THREADS: usize = 256;
+        // Of a thread: its channels times its tokens.
+        const VALUES: usize = 512;
+        let plan = self.plan(config, others);
+        let [batch, length, channels] = self.x.shape().dims();
+        let processors = self.x.client.properties().hardware.num_streaming_multiprocessors.unwrap_or(PROCESSORS);
+        let enough = THREADS * processors as usize;
+        let are_enough = |chunk: &usize| batch * length.div_ceil(*chunk) * channels / plan.channels >= enough;
+        let most = VALUES / plan.channels;
+        Plan { chunk: [most, most / 2].into_iter().find(are_enough).unwrap_or(most / 4), ..plan }
     }
 }
 
 impl CausalConv1dBackend for CubeBackend {
     fn causal_conv1d(inputs: ConvInputs<Self>, config: ConvConfig) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let p = Prepared::new(inputs, config.chunk);
-        let plan = p.plan(config, &[], CHANNELS);
+        let p = Prepared::new(inputs);
+        let plan = p.plan(config, &[]);
         let [batch, length, channels] = p.x.shape().dims();
+        let n_chunks = length.div_ceil(plan.chunk);
         let client = p.x.client.clone();
         let dtype = dtype_to_storage_type(p.x.dtype);
         let y = empty(&p.x, [batch, length, channels], p.x.dtype);
         let final_state = empty(&p.x, p.initial_state.shape().dims::<3>(), p.x.dtype);
         let address = address_type(&[&p.x, &y]);
-        let (cubes, dim) = small_cubes(&client, batch * p.n_chunks * channels / plan.channels);
+        let (cubes, dim) = small_cubes(&client, batch * n_chunks * channels / plan.channels);
         // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
         unsafe {
             conv::launch_unchecked(
@@ -74,6 +107,7 @@ impl CausalConv1dBackend for CubeBackend {
                 dim,
                 address,
                 plan.channels,
+                plan.taps,
                 p.x.into_tensor_arg(),
                 p.weight.into_tensor_arg(),
                 p.bias.into_tensor_arg(),
@@ -81,7 +115,7 @@ impl CausalConv1dBackend for CubeBackend {
                 p.steps.map(|steps| steps.into_tensor_arg()).into(),
                 y.clone().into_tensor_arg(),
                 final_state.clone().into_tensor_arg(),
-                p.n_chunks,
+                n_chunks,
                 p.n_orders,
                 plan,
                 dtype,
@@ -96,19 +130,22 @@ impl CausalConv1dBackend for CubeBackend {
         grad_final_state: FloatTensor<Self>,
         config: ConvConfig,
     ) -> ConvGrads<Self> {
-        let config = ConvConfig { chunk: chunk_back(&inputs, config.chunk), ..config };
-        let p = Prepared::new(inputs, config.chunk);
+        let p = Prepared::new(inputs);
         let grad_y = rows(grad_y);
         let grad_final_state = into_contiguous(grad_final_state);
-        let plan = p.plan(config, &[&grad_y, &grad_final_state], CHANNELS);
+        let plan = p.plan_back(config, &[&grad_y, &grad_final_state]);
         let [batch, length, channels] = p.x.shape().dims();
+        let n_chunks = length.div_ceil(plan.chunk);
         let client = p.x.client.clone();
         let dtype = dtype_to_storage_type(p.x.dtype);
         let grad_x = empty(&p.x, [batch, length, channels], p.x.dtype);
-        let grad_params = empty(&p.x, [batch * p.n_chunks, plan.width + 1, channels], DType::F32);
+        let groups = batch * n_chunks.div_ceil(plan.strands);
+        let grad_params = empty(&p.x, [groups, plan.width + 1, channels], DType::F32);
         let grad_initial_state = empty(&p.x, p.initial_state.shape().dims::<3>(), p.x.dtype);
         let address = address_type(&[&p.x, &grad_x, &grad_y, &grad_params]);
-        let (cubes, dim) = small_cubes(&client, batch * p.n_chunks * channels / plan.channels);
+        let dim = CubeDim::new_1d((plan.lanes * plan.strands) as u32);
+        let cubes = groups * (channels / plan.channels).div_ceil(plan.lanes);
+        let cubes = calculate_cube_count_elemwise(&client, cubes * dim.num_elems() as usize, dim);
         // SAFETY: every index is below the shapes, which the caller checked, and orders are permutations.
         unsafe {
             conv_backward::launch_unchecked(
@@ -117,6 +154,7 @@ impl CausalConv1dBackend for CubeBackend {
                 dim,
                 address,
                 plan.channels,
+                plan.taps,
                 p.x.into_tensor_arg(),
                 p.weight.into_tensor_arg(),
                 p.bias.into_tensor_arg(),
@@ -127,7 +165,7 @@ impl CausalConv1dBackend for CubeBackend {
                 grad_x.clone().into_tensor_arg(),
                 grad_params.clone().into_tensor_arg(),
                 grad_initial_state.clone().into_tensor_arg(),
-                p.n_chunks,
+                n_chunks,
                 p.n_orders,
                 plan,
                 dtype,
@@ -136,15 +174,4 @@ impl CausalConv1dBackend for CubeBackend {
         let (weight, bias, _) = sum_of_params(grad_params, plan.width);
         ConvGrads { x: grad_x, weight, bias, initial_state: grad_initial_state }
     }
-}
-
-/// Tokens of a thread going back: twice as many as forward, since a thread reads its neighbours' as well and writes sums for
-/// the parameters, if enough threads are left.
-fn chunk_back(inputs: &ConvInputs<CubeBackend>, chunk: usize) -> usize {
-    const PROCESSORS: u32 = 128;
-    const THREADS: usize = 256;
-    let [batch, length, channels] = inputs.x.shape().dims();
-    let processors = inputs.x.client.properties().hardware.num_streaming_multiprocessors.unwrap_or(PROCESSORS) as usize;
-    let threads = batch * length.div_ceil(2 * chunk) * channels / CHANNELS;
-    if threads >= THREADS * processors { 2 * chunk } else { chunk }
 }
