@@ -48,7 +48,7 @@ fn every_option_of_the_convolution_is_exact_alone_and_left_out(device: &TestDevi
 }
 
 fn convolutions_of_odd_shapes_are_exact(device: &TestDevice) {
-    let shapes = [(5, 4, 67), (7, 11, 130), (33, 3, 100), (130, 20, 9)];
+    let shapes = [(5, 4, 67), (7, 11, 130), (12, 11, 300), (33, 3, 100), (130, 20, 9)];
     let specs = shapes.into_iter().enumerate().map(|(i, (channels, width, length))| {
         spec(2, length, channels, width, Options::random(&mut Rng::new(i as u64), channels), i as u64)
     });

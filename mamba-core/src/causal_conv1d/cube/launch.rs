@@ -1,6 +1,8 @@
 //! Puts tensors and kernels together.
 
-use super::kernels::{Plan, conv, conv_backward};
+use super::backward::conv_backward;
+use super::forward::conv;
+use super::place::Plan;
 use crate::causal_conv1d::backend::{CausalConv1dBackend, ConvConfig, ConvGrads, ConvInputs};
 use crate::cube::{Math, address_type, empty, rows, small_cubes, steps_i32, sum_of_params, vector_size};
 use burn::backend::cubecl::dtype_to_storage_type;

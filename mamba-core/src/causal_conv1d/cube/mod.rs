@@ -1,4 +1,7 @@
 //! The convolution as CubeCL kernels: one source for CUDA, ROCm, Vulkan, Metal and WebGPU.
 
-mod kernels;
+mod backward;
+mod forward;
 mod launch;
+mod place;
+mod thread;
