@@ -72,7 +72,7 @@ impl<N: Size> Thread<N> {
         Thread::<N> { place, filter, rows }
     }
 
-    /// Input `i` of the window before the thread's tokens, and whether what is before it is kept.
+    /// Input `i` of the window before the thread's tokens.
     pub(super) fn input<F: Float>(
         &self,
         x: &Tensor<Vector<F, N>>,
@@ -93,6 +93,7 @@ impl<N: Size> Thread<N> {
     }
 }
 
+/// An input; 0 if what is before it is forgotten, else 1.
 #[derive(CubeType)]
 pub(super) struct Input<N: Size> {
     pub(super) value: Vector<f32, N>,
