@@ -92,13 +92,13 @@ impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             let step = step(&self.entries, i, token(i, place, first, end, plan), length, plan);
-            self.u.put(i, u[lines.u.at(step.place)]);
-            self.delta.put(i, delta[lines.delta.at(step.place)]);
+            self.u.put(i, u[lines.u.at(step.place, plan)]);
+            self.delta.put(i, delta[lines.delta.at(step.place, plan)]);
             self.keep[i] = step.keep;
             self.place[i] = step.place;
             #[comptime]
             if let ComptimeOption::Some(z) = z {
-                self.z.put(i, z[lines.z.at(step.place)]);
+                self.z.put(i, z[lines.z.at(step.place, plan)]);
             }
         }
         let vectors = comptime![plan.quad / plan.vector];
@@ -111,8 +111,8 @@ impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
                 for k in 0..vectors {
                     let n = index % plan.quads() * vectors + k;
                     let n = n.min(comptime![plan.d_state / plan.vector - 1]);
-                    self.b.put(i * vectors + k, b[lines.b.at(step.place) + n]);
-                    self.c.put(i * vectors + k, c[lines.c.at(step.place) + n]);
+                    self.b.put(i * vectors + k, b[lines.b.at(step.place, plan) + n]);
+                    self.c.put(i * vectors + k, c[lines.c.at(step.place, plan) + n]);
                 }
             }
         }
@@ -131,7 +131,7 @@ impl<F: Float, N: Size, W: Size> Ahead<F, N, W> {
         #[unroll(plan.unroll)]
         for i in 0..plan.tokens_of_unit() {
             let step = step(&self.entries, i, token(i, place, first, end, plan), grad_y.shape(1), plan);
-            self.grad.put(i, grad_y[line.at(step.place)]);
+            self.grad.put(i, grad_y[line.at(step.place, plan)]);
         }
     }
 }
@@ -159,11 +159,17 @@ fn step(entries: &ComptimeOption<Array<i32>>, i: usize, t: usize, length: usize,
 /// The `i`th token that a unit brings in.
 #[cube]
 fn token(i: usize, place: &Place, first: usize, end: usize, #[comptime] plan: Plan) -> usize {
-    (first + place.token(i, plan)).min(end - 1)
+    at_most(first + place.token(i, plan), end - 1, plan)
 }
 
 /// The token of the `i`th quad that a unit brings in.
 #[cube]
 fn token_of_quad(i: usize, first: usize, end: usize, #[comptime] plan: Plan) -> usize {
-    (first + (UNIT_POS as usize + i * plan.units()) / plan.quads()).min(end - 1)
+    at_most(first + (UNIT_POS as usize + i * plan.units()) / plan.quads(), end - 1, plan)
+}
+
+/// Token `t`, or the last.
+#[cube]
+fn at_most(t: usize, last: usize, #[comptime] plan: Plan) -> usize {
+    if comptime![plan.near] { (t as u32).min(last as u32) as usize } else { t.min(last) }
 }

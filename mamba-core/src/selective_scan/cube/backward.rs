@@ -63,7 +63,7 @@ fn read_state<W: Size>(
     for j in 0..plan.states {
         to[j] = Vector::new(0.0);
         if place.part * plan.states + j < plan.d_state {
-            to[j] = chunk_states[at.at(j)];
+            to[j] = chunk_states[at.at(j, plan)];
         }
     }
 }
@@ -277,7 +277,8 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
                     let t = first + low + index / plan.padded_states() / 2;
                     if index < plan.sums() && n < plan.d_state && t < end {
                         let step = step_at(&steps, place.batch, place.order, t, length, plan.reverse);
-                        grad_bc[of_sums.at(step.place) + which * plan.d_state + n] = sums.over_channels(index, plan);
+                        grad_bc[of_sums.at(step.place, plan) + which * plan.d_state + n] =
+                            sums.over_channels(index, plan);
                     }
                 }
 
@@ -309,8 +310,8 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
                             }
                         }
                         let step = step_at(&steps, place.batch, place.order, first + t, length, plan.reverse);
-                        let to = out.at(step.place);
-                        let to_u = out_u.at(step.place);
+                        let to = out.at(step.place, plan);
+                        let to_u = out_u.at(step.place, plan);
                         let sum = earlier(grad_u, to_u, round, summed) + fma(gb, delta_t, skip * g_t);
                         grad_u[to_u] = Vector::cast_from(sum);
                         grad_delta[to] = Vector::cast_from(grad_pre);

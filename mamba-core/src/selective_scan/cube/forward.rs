@@ -93,7 +93,7 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
         for i in 0..plan.tokens_of_unit() {
             own.u.copy(i, &ahead.u);
             own.z.copy(i, &ahead.z);
-            own.to[i] = out.at(ahead.place[i]);
+            own.to[i] = out.at(ahead.place[i], plan);
             own.before[i] = earlier(y, own.to[i], round, summed);
         }
         #[comptime]
@@ -103,7 +103,7 @@ pub(crate) fn scan<F: Float, Y: Float, N: Size, W: Size, Q: Size>(
                 #[unroll(plan.unroll)]
                 for j in 0..plan.states {
                     if place.part * plan.states + j < plan.d_state {
-                        chunk_states[at.at(j)] = h[j];
+                        chunk_states[at.at(j, plan)] = h[j];
                     }
                 }
             }

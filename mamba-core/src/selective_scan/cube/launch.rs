@@ -181,6 +181,13 @@ impl Prepared {
         address_type(&inputs.chain(more.iter().copied()).collect::<Vec<_>>())
     }
 
+    /// Whether an input's tokens, and those of `more`, are less than 2^32 elements behind the first of their sequence.
+    fn are_near(&self, more: &[&CubeTensor]) -> bool {
+        let inputs = [&self.u, &self.delta, &self.b, &self.c].into_iter().chain(&self.z);
+        let last = |tensor: &CubeTensor| (self.sizes.length - 1) * tensor.meta.strides()[1];
+        inputs.chain(more.iter().copied()).all(|tensor| u32::try_from(last(tensor)).is_ok())
+    }
+
     /// What can be read together, of `more` as well.
     fn vectors(&self, more: &[&CubeTensor]) -> Vectors {
         let by_channels: Vec<_> =
@@ -209,8 +216,8 @@ impl SelectiveScanBackend for CubeBackend {
         let segment = segment(&p.sizes);
         let blocks = d_inner / segment * segment.div_ceil(plan.channels);
         let spans = Spans::new(hardware, batch * blocks / rounds * plan.units(), length, config.chunk);
-        let plan = Plan { fresh: config.fresh && spans.count == 1, ..plan };
         let y = p.tokens(rounds, summed);
+        let plan = Plan { fresh: config.fresh && spans.count == 1, near: p.are_near(&[&y]), ..plan };
         let final_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
         let saved = config.save.then(|| empty(&p.u, config.saved_shape([batch, length, d_inner], d_state), DType::F32));
         let address = p.address(&[&y, saved.as_ref().unwrap_or(&y)]);
@@ -296,6 +303,7 @@ impl SelectiveScanBackend for CubeBackend {
         let [grad_b, grad_c] = [(); 2].map(|()| empty(&p.u, [batch, length, n_groups, d_state], io));
         let grad_params = empty(&p.u, [batch * spans.count, d_state + 2, d_inner], DType::F32);
         let grad_initial_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
+        let plan = Plan { near: p.are_near(&[&grad_y, &grad_delta, &grad_bc]), ..plan };
         let address = p.address(&[&grad_y, &grad_u, &grad_bc, &grad_params, &saved_states]);
         let dim = CubeDim::new_1d(plan.units() as u32);
         let cubes = |blocks| calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);

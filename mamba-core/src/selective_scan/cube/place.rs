@@ -198,8 +198,12 @@ impl Line {
         }
     }
 
-    pub fn at(&self, token: usize) -> usize {
-        self.start + token * self.stride
+    pub fn at(&self, token: usize, #[comptime] plan: Plan) -> usize {
+        if comptime![plan.near] {
+            self.start + (token as u32 * self.stride as u32) as usize
+        } else {
+            self.start + token * self.stride
+        }
     }
 }
 
