@@ -1,6 +1,5 @@
-//! The product of a few rows on the CPU, as in decoding: the weight is read once, from its beginning to its end.
-//!
-//! Products of many rows copy their factors into tiles first, which pays only if the tiles are used again.
+//! Products on the CPU. Of a few rows, as in decoding: the weight is read once, from its beginning to its end. Products of
+//! many rows copy their factors into tiles first, which pays only if the tiles are used again; these are Burn's, in parts.
 
 #![cfg(any(feature = "flex", feature = "ndarray"))]
 
@@ -22,6 +21,9 @@ const FEW: usize = 2 * ROWS;
 const PARTS: usize = 16;
 const PART: usize = 32;
 
+/// Parts of the rows of a product at most, a power of two. A constant, so that sums do not depend on the number of threads.
+const ROW_PARTS: usize = 8;
+
 /// The products of few rows of a backend.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
 pub trait FewRowsBackend: Backend {
@@ -32,10 +34,35 @@ pub trait FewRowsBackend: Backend {
     fn few_rows_transposed(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-/// `x W`, if there are few rows, and nobody asks for gradients.
+/// `x W`, if there are few rows and nobody asks for gradients, or many for the size of the weight.
 pub(super) fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Option<Tensor<D>> {
     let [_, d_out] = weight.dims();
-    serves(x, weight).then(|| with_rows(x, d_out, |x| Dispatch::few_rows(x, weight.clone().into_dispatch())))
+    match serves(x, weight) {
+        true => Some(with_rows(x, d_out, |x| Dispatch::few_rows(x, weight.clone().into_dispatch()))),
+        false => in_parts(x, weight),
+    }
+}
+
+/// Some rows for each thread, which multiplies them alone: threads that share one product wait for each other.
+///
+/// The gradient of the weight is one for each part, added up: together they may be twice as large as `x` and what comes out.
+fn in_parts<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Option<Tensor<D>> {
+    /// Parts: threads share them if there are fewer.
+    const LEAST: usize = 4;
+    const ROWS_OF_PART: usize = 16;
+    let mut dims = x.dims();
+    let [d_in, d_out] = weight.dims();
+    let rows = dims[..D - 1].iter().product::<usize>();
+    let fits = |parts: usize| {
+        rows.is_multiple_of(parts) && rows >= parts * ROWS_OF_PART && parts * d_in * d_out <= 2 * rows * (d_in + d_out)
+    };
+    if !is_cpu(&x.device()) {
+        return None;
+    }
+    let parts = (LEAST.ilog2()..=ROW_PARTS.ilog2()).rev().map(|log| 1 << log).find(|&parts| fits(parts))?;
+    let y = x.clone().reshape([parts, rows / parts, d_in]).matmul(weight.clone().unsqueeze());
+    dims[D - 1] = d_out;
+    Some(y.reshape(dims))
 }
 
 /// `x W^T`, if there are few rows, and nobody asks for gradients.

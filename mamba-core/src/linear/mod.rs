@@ -4,9 +4,10 @@
 //! y = x W + b
 //! ```
 //!
-//! It is Burn's own [`linear`](burn::tensor::module::linear) but in two cases. With the feature `cublas`, on CUDA devices,
-//! the product and its gradients run through NVIDIA's cuBLASLt, if the library can be loaded. And on CPUs the product of
-//! a few rows, as in decoding, has a kernel that takes as long as reading the weight does.
+//! It is Burn's own [`linear`](burn::tensor::module::linear) but in three cases. With the feature `cublas`, on CUDA devices,
+//! the product and its gradients run through NVIDIA's cuBLASLt, if the library can be loaded. On CPUs the product of a few
+//! rows, as in decoding, has a kernel that takes as long as reading the weight does; and many rows are multiplied in parts,
+//! one thread each.
 
 #[cfg(feature = "cublas")]
 mod autodiff;

@@ -11,7 +11,7 @@ use mamba_core::{linear, linear_transposed};
 use std::collections::BTreeMap;
 
 /// Batch, length, `d_in` and `d_out`.
-const SHAPES: [[usize; 4]; 12] = [
+const SHAPES: [[usize; 4]; 13] = [
     [1, 1, 8, 8],
     [1, 1, 1, 1],
     [1, 5, 1, 7],
@@ -20,6 +20,7 @@ const SHAPES: [[usize; 4]; 12] = [
     [2, 65, 96, 1],
     [1, 19, 17, 129],
     [3, 100, 72, 80],
+    [4, 96, 16, 40],
     [1, 1, 1035, 131],
     [2, 1, 70, 65],
     [1, 3, 514, 33],
