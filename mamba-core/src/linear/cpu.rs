@@ -21,9 +21,6 @@ const FEW: usize = 2 * ROWS;
 const PARTS: usize = 16;
 const PART: usize = 32;
 
-/// Parts of the rows of a product at most, a power of two. A constant, so that sums do not depend on the number of threads.
-const ROW_PARTS: usize = 8;
-
 /// The products of few rows of a backend.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
 pub trait FewRowsBackend: Backend {
@@ -47,9 +44,9 @@ pub(super) fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Optio
 ///
 /// The gradient of the weight is one for each part, added up: together they may be twice as large as `x` and what comes out.
 fn in_parts<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Option<Tensor<D>> {
-    /// Parts: threads share them if there are fewer.
-    const LEAST: usize = 4;
-    const ROWS_OF_PART: usize = 16;
+    // With fewer, threads share a part. Constants, so that sums do not depend on the number of threads.
+    const COUNTS: [usize; 5] = [64, 32, 16, 8, 4];
+    const ROWS_OF_PART: usize = 64;
     let mut dims = x.dims();
     let [d_in, d_out] = weight.dims();
     let rows = dims[..D - 1].iter().product::<usize>();
@@ -59,7 +56,7 @@ fn in_parts<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Option<Tensor<
     if !is_cpu(&x.device()) {
         return None;
     }
-    let parts = (LEAST.ilog2()..=ROW_PARTS.ilog2()).rev().map(|log| 1 << log).find(|&parts| fits(parts))?;
+    let parts = COUNTS.into_iter().find(|&parts| fits(parts))?;
     let y = x.clone().reshape([parts, rows / parts, d_in]).matmul(weight.clone().unsqueeze());
     dims[D - 1] = d_out;
     Some(y.reshape(dims))
