@@ -41,7 +41,7 @@ pub(crate) struct Plan {
     /// Whether inputs are bf16.
     pub bf16: bool,
     /// Whether every token is less than 2^32 elements behind the first of its sequence. The way there is then computed in 32
-    /// bits, also where addresses have 64: all of it in 64 takes a tenth of the time.
+    /// bits, also where addresses have 64: all of it in 64 would cost a tenth more time.
     pub near: bool,
     /// Whether the tokens of a tile are unrolled.
     pub unroll: bool,
