@@ -39,6 +39,28 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
     }
 }
 
+/// Runs `work`, on CPUs on one of the threads that the kernels share.
+///
+/// What is made of many small kernels, as a step of decoding is, takes a third longer from any other thread: it goes to
+/// sleep while a kernel runs, and is woken after it.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mamba_core::among_workers;
+///
+/// let device = Device::default();
+/// let x = Tensor::<1>::ones([4], &device);
+/// assert_eq!(among_workers(&device, || x.sum().into_scalar::<f32>()), 4.0);
+/// ```
+pub fn among_workers<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
+    #[cfg(any(feature = "flex", feature = "ndarray"))]
+    if is_cpu(device) {
+        return rayon::scope(|_| work());
+    }
+    let _ = device;
+    work()
+}
+
 /// Whether `device` can record launches once and replay them together, as [`burn::tensor::capture`] does.
 ///
 /// Those are CUDA's devices, without `fusion`: there it is not certain that a tensor is written in its own memory.

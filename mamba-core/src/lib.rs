@@ -44,7 +44,7 @@ pub mod selective_scan;
 pub mod selective_state_update;
 
 pub use add_rms_norm::{AddRmsNormOutput, add_rms_norm};
-pub use backend::records_graphs;
+pub use backend::{among_workers, records_graphs};
 pub use causal_conv1d::{CausalConv1dOptions, CausalConv1dOutput, causal_conv1d, causal_conv1d_step};
 pub use depthwise_conv3x3::{DepthwiseConv3x3Options, depthwise_conv3x3};
 pub use gelu::gelu;

@@ -132,6 +132,7 @@ impl Reverse {
             out_proj: self.out_proj.as_ref().unwrap_or(&other.out_proj).clone(),
             inner_norm_epsilon: other.inner_norm_epsilon,
             long_context: None,
+            kept_rates: None,
         }
     }
 }

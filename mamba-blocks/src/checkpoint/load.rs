@@ -67,6 +67,7 @@ impl Loader<'_> {
             out_proj: self.linear(&format!("{at}.out_proj"), config.bias)?,
             inner_norm_epsilon: config.inner_norm_epsilon,
             long_context: None,
+            kept_rates: None,
         })
     }
 

@@ -4,7 +4,7 @@ use super::{LmState, MambaLm};
 use crate::parts::at_least_f32;
 use burn::module::Module;
 use burn::tensor::{Graph, Int, Tensor, capture};
-use mamba_core::records_graphs;
+use mamba_core::{among_workers, records_graphs};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -33,7 +33,7 @@ impl MambaLm {
     /// # Panics
     /// If `state` has no layers, or not as many as the model.
     pub fn decoder(&self, state: &LmState) -> Decoder {
-        let model = self.valid();
+        let model = for_steps(self.valid());
         let state = state.clone().inner();
         let [batch, _, _] = state.layers.first().expect("Decoder: the state has no layers").ssm.dims();
         let device = model.embedding.weight.device();
@@ -56,7 +56,8 @@ impl Decoder {
         let (actual, expected) = (tokens.dims(), buffers.tokens.dims());
         assert!(actual == expected, "Decoder: `tokens` has shape {actual:?}, expected {expected:?}");
         let Some(graph) = &mut self.graph else {
-            let (logits, next) = self.model.step(tokens, buffers.state.clone());
+            let (model, state) = (self.model.clone(), buffers.state.clone());
+            let (logits, next) = among_workers(&tokens.device(), move || model.step(tokens, state));
             buffers.state = next;
             return logits;
         };
@@ -81,7 +82,7 @@ impl Decoder {
             let own = copy_state(&buffers.state);
             std::mem::replace(&mut buffers.state, own)
         };
-        let model = in_kernel_dtypes(self.model.clone());
+        let model = self.model.clone();
         let shared = self.buffers.clone();
         let step = move || {
             let mut buffers = shared.borrow_mut();
@@ -102,11 +103,12 @@ impl Decoder {
     }
 }
 
-/// The parameters that the kernels take in f32 in no less, so that a step does not cast them again. They are as exact.
-fn in_kernel_dtypes(mut model: MambaLm) -> MambaLm {
+/// With what a step would compute of the parameters alone: those that the kernels take in f32 in no less, which are as
+/// exact, and the rates of the scans.
+fn for_steps(mut model: MambaLm) -> MambaLm {
     for layer in &mut model.layers {
         let mixer = &mut layer.mixer;
-        mixer.a_log = mixer.a_log.clone().map(at_least_f32);
+        mixer.kept_rates = Some(mixer.rates());
         mixer.d = mixer.d.clone().map(at_least_f32);
         mixer.dt_proj.bias = mixer.dt_proj.bias.clone().map(|bias| bias.map(at_least_f32));
         mixer.conv1d.weight = mixer.conv1d.weight.clone().map(at_least_f32);

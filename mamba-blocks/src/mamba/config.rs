@@ -157,6 +157,7 @@ impl MambaConfig {
             out_proj: linear(d_inner, self.d_model, self.bias, device),
             inner_norm_epsilon: self.inner_norm_epsilon,
             long_context: None,
+            kept_rates: None,
         })
     }
 

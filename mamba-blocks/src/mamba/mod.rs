@@ -39,6 +39,10 @@ pub struct Mamba {
     pub inner_norm_epsilon: Option<f64>,
     /// What it does otherwise for long inputs.
     pub long_context: Option<LongContext>,
+    /// `a` of an `a_log` that changes no more, as in a decoder, whose step would take as long to compute it as to use it;
+    /// none where it is computed.
+    #[module(skip)]
+    pub kept_rates: Option<Tensor<2>>,
 }
 
 /// What a [`Mamba`] mixer remembers of the tokens that it has seen.
@@ -224,11 +228,16 @@ impl Mamba {
     /// What the scan gets, `a` as well, with what is otherwise for long inputs.
     fn long_scan_inputs(&self, x: Tensor<3>, conv: CausalConv1dOptions) -> (ScanInputs, Tensor<2>) {
         let inputs = self.scan_inputs(x, conv);
-        let a = at_least_f32(self.a_log.val()).exp().neg();
+        let a = self.rates();
         let Some(long) = &self.long_context else { return (inputs, a) };
         let ScanInputs { delta, b, .. } = inputs;
         let (delta, b) = (long.filtered(self, delta), long.inserted(b));
         (ScanInputs { delta, b, ..inputs }, long.rates(a))
+    }
+
+    /// `a`, in no less than f32.
+    pub(crate) fn rates(&self) -> Tensor<2> {
+        self.kept_rates.clone().unwrap_or_else(|| at_least_f32(self.a_log.val()).exp().neg())
     }
 
     /// The length of the window, if there is one.
@@ -262,7 +271,7 @@ impl Mamba {
     pub(crate) fn token_filter(&self, config: &TokenFilterConfig, samples: Tensor<3>) -> Tensor<1> {
         let (x, _) = project_in_halves(&self.in_proj, samples);
         let ScanInputs { delta, .. } = self.scan_inputs(x, CausalConv1dOptions::new());
-        config.thresholds(self.time_steps(delta), at_least_f32(self.a_log.val()).exp().neg())
+        config.thresholds(self.time_steps(delta), self.rates())
     }
 
     /// The RMS norm without weights that FalconMamba puts on dt (before `dt_proj`), b and c.
