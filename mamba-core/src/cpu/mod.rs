@@ -19,7 +19,10 @@ pub(crate) const LANES: usize = 16;
 /// Parts that the work is split into if it can be. A constant, so that sums do not depend on the number of threads.
 pub(crate) const PARTS: usize = 32;
 
-/// Work below which a thread of its own does not pay, in values touched.
+/// Work below which a part of its own does not pay, in values touched.
+const SMALL_PART: usize = 1 << 13;
+
+/// Work below which a thread of its own does not pay.
 const SMALL: usize = 1 << 14;
 
 /// One value for every channel of a block.
@@ -93,9 +96,24 @@ pub(crate) fn prefetch<T>(slice: &[T], at: usize) {
     let _ = (slice, at);
 }
 
+/// Side of the squares that become columns at once.
+const SQUARE: usize = 4;
+
 /// Copies `[channels, rows.len()]` into one row for every column.
 pub(crate) fn read_columns(from: &[f32], rows: &mut [Row]) {
     let n = rows.len();
+    if from.len() == n * LANES && n.is_multiple_of(SQUARE) {
+        for (four, from) in from.chunks_exact(n * SQUARE).enumerate() {
+            for (at, rows) in rows.chunks_exact_mut(SQUARE).enumerate() {
+                let square: [[f32; SQUARE]; SQUARE] = array(|lane| array(|i| from[lane * n + at * SQUARE + i]));
+                for (i, row) in rows.iter_mut().enumerate() {
+                    row.0[four * SQUARE..(four + 1) * SQUARE]
+                        .copy_from_slice(&array::<_, SQUARE>(|lane| square[lane][i]));
+                }
+            }
+        }
+        return;
+    }
     rows.fill(Row::ZERO);
     for (lane, from) in from.chunks_exact(n).enumerate() {
         for (row, &value) in rows.iter_mut().zip(from) {
@@ -106,7 +124,19 @@ pub(crate) fn read_columns(from: &[f32], rows: &mut [Row]) {
 
 /// The inverse of [`read_columns`].
 pub(crate) fn write_columns(rows: &[Row], to: &mut [f32]) {
-    for (lane, to) in to.chunks_exact_mut(rows.len()).enumerate() {
+    let n = rows.len();
+    if to.len() == n * LANES && n.is_multiple_of(SQUARE) {
+        for (four, to) in to.chunks_exact_mut(n * SQUARE).enumerate() {
+            for (at, rows) in rows.chunks_exact(SQUARE).enumerate() {
+                let square: [[f32; SQUARE]; SQUARE] = array(|i| array(|lane| rows[i].0[four * SQUARE + lane]));
+                for lane in 0..SQUARE {
+                    to[lane * n + at * SQUARE..][..SQUARE].copy_from_slice(&array::<_, SQUARE>(|i| square[i][lane]));
+                }
+            }
+        }
+        return;
+    }
+    for (lane, to) in to.chunks_exact_mut(n).enumerate() {
         for (value, row) in to.iter_mut().zip(rows) {
             *value = row.0[lane];
         }
@@ -141,14 +171,21 @@ impl Part {
 }
 
 /// All parts, order by order, then batch row by batch row and in the order of the channels; within an order the same
-/// number for every batch row. The orders are worked on together, or `one_by_one`.
-pub(crate) fn parts(batch: usize, channels: usize, n_orders: usize, n_groups: usize, one_by_one: bool) -> Vec<Part> {
+/// number for every batch row. The orders are worked on together, or `one_by_one`. All of them touch `work` values.
+pub(crate) fn parts(
+    [batch, channels]: [usize; 2],
+    n_orders: usize,
+    n_groups: usize,
+    one_by_one: bool,
+    work: usize,
+) -> Vec<Part> {
     let (per_order, per_group) = (channels / n_orders, channels / n_groups);
     let mut cuts: Vec<usize> =
         (0..=n_orders).map(|k| k * per_order).chain((0..=n_groups).map(|g| g * per_group)).collect();
     cuts.sort_unstable();
     cuts.dedup();
-    let wanted = if one_by_one { PARTS * n_orders } else { PARTS };
+    let worth = work.div_ceil(SMALL_PART).min(PARTS);
+    let wanted = if one_by_one { worth * n_orders } else { worth };
     let wanted = wanted.div_ceil(batch * (cuts.len() - 1));
     let mut parts = Vec::new();
     for batch in 0..batch {
@@ -216,7 +253,7 @@ mod tests {
         for ((batch, channels, n_orders, n_groups), one_by_one) in
             shapes.into_iter().flat_map(|shape| [false, true].map(|one_by_one| (shape, one_by_one)))
         {
-            let parts = parts(batch, channels, n_orders, n_groups, one_by_one);
+            let parts = parts([batch, channels], n_orders, n_groups, one_by_one, usize::MAX);
             assert!(parts.is_sorted_by_key(|part| (part.order, part.batch)));
             let mut seen = vec![false; batch * channels];
             for part in &parts {

@@ -16,9 +16,10 @@ use std::ops::Range;
 const ROWS: usize = 4;
 /// With more of them, tiles are faster (`benches/linear.rs` has both sides of the bound).
 const FEW: usize = 2 * ROWS;
-/// Parts of a sum over the rows of a weight, and rows of a part at least. Constants, so that sums do not depend on the
-/// number of threads.
+/// Pieces that a product is made of if it can be, columns of a piece at most, and rows of the weight at least. Constants, so
+/// that sums do not depend on the number of threads.
 const PARTS: usize = 16;
+const BLOCK: usize = 1024;
 const PART: usize = 32;
 
 /// The products of few rows of a backend.
@@ -89,38 +90,73 @@ fn with_rows<const D: usize>(
     y.reshape(dims)
 }
 
-/// `x W`, in parts of the sum over the rows of the weight.
+/// `x W`, block of columns by block of columns, each in parts of the sum over the rows of the weight.
 fn product(x: &[f32], weight: &[f32], d_in: usize, d_out: usize) -> Vec<f32> {
     let rows = x.len() / d_in;
-    let size = d_in.div_ceil(PARTS).max(PART);
-    let parts: Vec<_> = (0..d_in).step_by(size).map(|start| start..d_in.min(start + size)).collect();
-    let mut partial = vec![0.0; parts.len() * rows * d_out];
-    let together = pieces_per_task(parts.len(), weight.len());
-    partial.par_chunks_mut(rows * d_out).zip(parts).with_min_len(together).for_each(|(sums, part)| {
-        for (x, sums) in x.chunks(ROWS * d_in).zip(sums.chunks_mut(ROWS * d_out)) {
-            vectorised(Columns { x, weight, d_in, d_out, part: part.clone(), sums });
-        }
-    });
-    let (y, others) = partial.split_at_mut(rows * d_out);
-    for part in others.chunks_exact(rows * d_out) {
-        for (y, part) in y.iter_mut().zip(part) {
-            *y += part;
+    let size = d_in.div_ceil(PARTS.div_ceil(d_out.div_ceil(BLOCK))).max(PART);
+    let parts = d_in.div_ceil(size);
+    // `[blocks, parts, rows, width]`; the last block may be narrower.
+    let mut partial = vec![0.0; parts * rows * d_out];
+    let mut pieces: Vec<Columns> = Vec::new();
+    let mut left = &mut partial[..];
+    for start in (0..d_out).step_by(BLOCK) {
+        let columns = start..d_out.min(start + BLOCK);
+        for start in (0..d_in).step_by(size) {
+            let (sums, others) = left.split_at_mut(rows * columns.len());
+            left = others;
+            let part = start..d_in.min(start + size);
+            pieces.push(Columns { x, weight, d_in, d_out, part, columns: columns.clone(), sums });
         }
     }
-    partial.truncate(rows * d_out);
-    partial
+    let together = pieces_per_task(pieces.len(), weight.len());
+    pieces.into_par_iter().with_min_len(together).with_max_len(together).for_each(vectorised);
+
+    keep_awake();
+    let mut y = vec![0.0; rows * d_out];
+    for (block, partial) in partial.chunks(parts * rows * BLOCK).enumerate() {
+        let width = partial.len() / (parts * rows);
+        for (i, sums) in partial.chunks_exact(width).enumerate() {
+            let start = i % rows * d_out + block * BLOCK;
+            for (y, sum) in y[start..start + width].iter_mut().zip(sums) {
+                *y += sum;
+            }
+        }
+    }
+    y
 }
 
-/// Adds the products of columns `part` of `x` with these rows of the weight to `sums`.
+/// Has another thread look for work for a tenth of a millisecond. A step of decoding is a product every few microseconds, and
+/// a thread that fell asleep between two of them is woken too late to take half of the next.
+fn keep_awake() {
+    const ROUNDS: usize = 200;
+    const PAUSES: usize = 20;
+    let Some(own) = rayon::current_thread_index() else { return };
+    rayon::spawn(move || {
+        if rayon::current_thread_index() == Some(own) {
+            return;
+        }
+        for _ in 0..ROUNDS {
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                return;
+            }
+            (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        }
+    });
+}
+
+/// Adds the products of a part of the sum to `sums`, for some columns of the weight.
 struct Columns<'a> {
-    /// `[rows, d_in]`, at most [`ROWS`]
+    /// `[rows, d_in]`
     x: &'a [f32],
     /// `[d_in, d_out]`
     weight: &'a [f32],
     d_in: usize,
     d_out: usize,
+    /// Of `d_in`.
     part: Range<usize>,
-    /// `[rows, d_out]`
+    /// Of `d_out`.
+    columns: Range<usize>,
+    /// `[rows, columns]`
     sums: &'a mut [f32],
 }
 
@@ -129,55 +165,60 @@ impl Kernel for Columns<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(mut self) {
-        match self.x.len() / self.d_in {
-            // As many rows of the weight at once as there are registers for.
-            1 => self.rows::<V, 1, 8>(),
-            2 => self.rows::<V, 2, 4>(),
-            3 => self.rows::<V, 3, 4>(),
-            _ => self.rows::<V, ROWS, 4>(),
+        let rows = self.x.len() / self.d_in;
+        for start in (0..rows).step_by(ROWS) {
+            match rows - start {
+                // As many rows of the weight at once as there are registers for.
+                1 => self.rows::<V, 1, 8>(start),
+                2 => self.rows::<V, 2, 4>(start),
+                3 => self.rows::<V, 3, 4>(start),
+                _ => self.rows::<V, ROWS, 4>(start),
+            }
         }
     }
 }
 
 impl Columns<'_> {
+    /// `R` rows of `x` from `start` on.
     #[inline(always)]
-    fn rows<V: Lanes, const R: usize, const K: usize>(&mut self) {
+    fn rows<V: Lanes, const R: usize, const K: usize>(&mut self, start: usize) {
         let mut k = self.part.start;
         while k + K <= self.part.end {
-            self.add::<V, R, K>(k);
+            self.add::<V, R, K>(start, k);
             k += K;
         }
         for k in k..self.part.end {
-            self.add::<V, R, 1>(k);
+            self.add::<V, R, 1>(start, k);
         }
     }
 
     /// `K` rows of the weight from `k` on.
     #[inline(always)]
-    fn add<V: Lanes, const R: usize, const K: usize>(&mut self, k: usize) {
-        let Self { x, weight, d_in, d_out, sums, .. } = self;
-        let (d_in, d_out) = (*d_in, *d_out);
-        let weight: [&[f32]; K] = array(|i| &weight[(k + i) * d_out..(k + i + 1) * d_out]);
-        let x: [[f32; K]; R] = array(|row| array(|i| x[row * d_in + k + i]));
+    fn add<V: Lanes, const R: usize, const K: usize>(&mut self, start: usize, k: usize) {
+        let Self { x, weight, d_in, d_out, columns, sums, .. } = self;
+        let width = columns.len();
+        let x: [[f32; K]; R] = array(|row| array(|i| x[(start + row) * *d_in + k + i]));
+        let weight: [&[f32]; K] = array(|i| &weight[(k + i) * *d_out..][columns.clone()]);
+        let sums = &mut sums[start * width..(start + R) * width];
         let add = |mut sum: V, weight: &[V; K], x: &[f32; K]| {
             for i in 0..K {
                 sum = weight[i].mul_add(V::splat(x[i]), sum);
             }
             sum
         };
-        let whole = d_out - d_out % V::WIDTH;
+        let whole = width - width % V::WIDTH;
         for j in (0..whole).step_by(V::WIDTH) {
             let weight: [V; K] = array(|i| V::load(&weight[i][j..j + V::WIDTH]));
             for row in 0..R {
-                let sums = &mut sums[row * d_out + j..row * d_out + j + V::WIDTH];
+                let sums = &mut sums[row * width + j..row * width + j + V::WIDTH];
                 add(V::load(sums), &weight, &x[row]).store(sums);
             }
         }
         // As vectors too, so that a column is the same whether there are others after it or not.
-        if whole < d_out {
+        if whole < width {
             let weight: [V; K] = array(|i| load_some(&weight[i][whole..]));
             for row in 0..R {
-                let sums = &mut sums[row * d_out + whole..(row + 1) * d_out];
+                let sums = &mut sums[row * width + whole..(row + 1) * width];
                 let mut lanes = [0.0; LANES];
                 add(load_some(sums), &weight, &x[row]).store(&mut lanes);
                 sums.copy_from_slice(&lanes[..sums.len()]);
@@ -203,7 +244,7 @@ fn product_transposed(x: &[f32], weight: &[f32], d_in: usize, d_out: usize) -> V
     let to = Disjoint::new(&mut y);
     let pieces = d_out.div_ceil(PIECE);
     let together = pieces_per_task(pieces, weight.len());
-    (0..pieces).into_par_iter().with_min_len(together).for_each(|piece| {
+    (0..pieces).into_par_iter().with_min_len(together).with_max_len(together).for_each(|piece| {
         let outputs = piece * PIECE..d_out.min((piece + 1) * PIECE);
         vectorised(Dots { x, weight, d_in, d_out, outputs, y: &to });
     });

@@ -39,7 +39,8 @@ struct Conv<'a, E> {
 
 impl<E: Float> Conv<'_, E> {
     fn parts(&self) -> Vec<Part> {
-        parts(self.dims.batch, self.dims.channels, self.walk.n_orders(), 1, false)
+        let Dims { batch, length, channels, width } = self.dims;
+        parts([batch, channels], self.walk.n_orders(), 1, false, batch * length * channels * width)
     }
 
     /// The chunks of the walk.

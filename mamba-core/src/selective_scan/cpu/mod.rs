@@ -80,7 +80,9 @@ impl<E: Float> Scan<'_, E> {
     fn rounds(&self, one_by_one: bool) -> Vec<Vec<Part>> {
         // All channels that read one channel of `u` belong to different orders.
         let n_orders = (self.dims.d_inner / self.dims.u_channels).max(self.walk.n_orders());
-        let parts = parts(self.dims.batch, self.dims.d_inner, n_orders, self.dims.n_groups, one_by_one);
+        let Dims { batch, length, d_inner, d_state, n_groups, .. } = self.dims;
+        let work = batch * length * d_inner * d_state;
+        let parts = parts([batch, d_inner], n_orders, n_groups, one_by_one, work);
         parts.chunk_by(|x, y| !one_by_one || x.order == y.order).map(<[Part]>::to_vec).collect()
     }
 
