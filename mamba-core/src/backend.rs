@@ -41,7 +41,7 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
 
 /// Runs `work`, on CPUs on one of the threads that the kernels share.
 ///
-/// What is made of many small kernels, as a step of decoding is, takes a third longer from any other thread: it goes to
+/// What is made of many small kernels, as a step of decoding is, takes a tenth longer from any other thread: it goes to
 /// sleep while a kernel runs, and is woken after it.
 ///
 /// ```
