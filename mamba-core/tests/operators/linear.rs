@@ -11,7 +11,7 @@ use mamba_core::{linear, linear_transposed};
 use std::collections::BTreeMap;
 
 /// Batch, length, `d_in` and `d_out`.
-const SHAPES: [[usize; 4]; 13] = [
+const SHAPES: [[usize; 4]; 14] = [
     [1, 1, 8, 8],
     [1, 1, 1, 1],
     [1, 5, 1, 7],
@@ -24,6 +24,7 @@ const SHAPES: [[usize; 4]; 13] = [
     [1, 1, 1035, 131],
     [2, 1, 70, 65],
     [1, 3, 514, 33],
+    [5, 1, 70, 2065],
     [2, 4, 514, 80],
 ];
 
