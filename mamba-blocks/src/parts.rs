@@ -2,7 +2,7 @@
 
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{DType, Tensor};
-use mamba_core::{layer_norm, linear};
+use mamba_core::{columns, layer_norm, linear};
 
 /// [`Linear::forward`] through [`mamba_core::linear()`], which has other routes to the product on some devices.
 ///
@@ -70,7 +70,7 @@ pub fn project_in_halves<const D: usize>(layer: &Linear, x: Tensor<D>) -> (Tenso
         (from(0), from(half))
     } else {
         let both = project(layer, x);
-        (both.clone().narrow(D - 1, 0, half), both.narrow(D - 1, half, half))
+        (columns(both.clone(), 0, half), columns(both, half, half))
     }
 }
 

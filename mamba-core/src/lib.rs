@@ -31,6 +31,7 @@ mod cpu;
 mod cube;
 #[cfg(feature = "cube")]
 mod launches;
+mod memory;
 mod order;
 
 pub mod add_rms_norm;
@@ -53,6 +54,7 @@ pub use halving_windows::halving_windows;
 pub use launches::launches;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_transposed};
+pub use memory::{columns, memory_id};
 pub use order::{Direction, OrderError, ScanOrder};
 pub use selective_scan::{SelectiveScanOptions, SelectiveScanOutput, selective_scan};
 pub use selective_state_update::{SelectiveStateUpdateOptions, selective_state_update};

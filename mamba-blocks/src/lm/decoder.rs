@@ -4,7 +4,7 @@ use super::{LmState, MambaLm};
 use crate::parts::at_least_f32;
 use burn::module::Module;
 use burn::tensor::{Graph, Int, Tensor, capture};
-use mamba_core::{among_workers, records_graphs};
+use mamba_core::{among_workers, memory_id, records_graphs};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -82,25 +82,51 @@ impl Decoder {
             let own = copy_state(&buffers.state);
             std::mem::replace(&mut buffers.state, own)
         };
+        let memory = memory_ids(&self.buffers.borrow().state);
+        let in_place = self.steps_in_place(&start);
         let model = self.model.clone();
         let shared = self.buffers.clone();
         let step = move || {
             let mut buffers = shared.borrow_mut();
-            let (logits, next) = model.step(buffers.tokens.clone(), buffers.state.clone());
-            assign_state(&mut buffers.state, next);
+            let tokens = buffers.tokens.clone();
+            let logits = if in_place {
+                let state = LmState { layers: std::mem::take(&mut buffers.state.layers) };
+                let (logits, next) = model.step(tokens, state);
+                buffers.state = next;
+                logits
+            } else {
+                let (logits, next) = model.step(tokens, buffers.state.clone());
+                assign_state(&mut buffers.state, next);
+                logits
+            };
             buffers.logits = Some(logits);
         };
         let device = self.model.embedding.weight.device();
         let graph = capture(&device, Box::new(step) as Box<dyn FnMut()>);
         // Recording went through some steps.
         let mut buffers = self.buffers.borrow_mut();
-        if graph.is_hardware() {
+        if graph.is_hardware() && memory_ids(&buffers.state) == memory {
             assign_state(&mut buffers.state, start);
             self.graph = Some(graph);
         } else {
             buffers.state = start;
         }
     }
+
+    /// Whether a step leaves its state in the memory of the last, if nobody else holds that.
+    fn steps_in_place(&self, state: &LmState) -> bool {
+        let state = copy_state(state);
+        let before = memory_ids(&state);
+        let (_, next) = self.model.step(self.buffers.borrow().tokens.clone(), state);
+        before.is_some() && memory_ids(&next) == before
+    }
+}
+
+/// The memory of every part that is carried from step to step.
+fn memory_ids(state: &LmState) -> Option<Vec<usize>> {
+    let parts = state.layers.iter().flat_map(|layer| layer.parts());
+    // A convolution of width 1 has no state.
+    parts.filter(|(_, part)| !part.dims().contains(&0)).map(|(_, part)| memory_id(part)).collect()
 }
 
 /// With what a step would compute of the parameters alone: those that the kernels take in f32 in no less, which are as

@@ -13,7 +13,7 @@ use burn::nn::Linear;
 use burn::nn::conv::Conv1d;
 use burn::tensor::{Bool, DType, Device, Tensor};
 use mamba_core::{
-    CausalConv1dOptions, Direction, ScanOrder, SelectiveScanOptions, causal_conv1d, linear, selective_scan,
+    CausalConv1dOptions, Direction, ScanOrder, SelectiveScanOptions, causal_conv1d, columns, linear, selective_scan,
 };
 
 /// The Mamba-1 mixer: a gated, selective state space layer over `[batch, length, d_model]`.
@@ -257,11 +257,11 @@ impl Mamba {
         let x = conv.y;
 
         let dt_b_c = project(&self.x_proj, x.clone());
-        let dt = self.inner_norm(dt_b_c.clone().narrow(2, 0, dt_rank));
+        let dt = self.inner_norm(columns(dt_b_c.clone(), 0, dt_rank));
         // One group: every channel reads the same b and c.
         let b_c = dt_b_c.unsqueeze_dim::<4>(2);
-        let b = self.inner_norm(b_c.clone().narrow(3, dt_rank, d_state));
-        let c = self.inner_norm(b_c.narrow(3, dt_rank + d_state, d_state));
+        let b = self.inner_norm(columns(b_c.clone(), dt_rank, d_state));
+        let c = self.inner_norm(columns(b_c, dt_rank + d_state, d_state));
         // The bias of dt_proj is added inside the scan, in f32.
         let delta = linear(dt, self.dt_proj.weight.val(), None);
         ScanInputs { x, delta, b, c, conv_state: conv.final_state }

@@ -1,7 +1,7 @@
 //! One decoding step of the selective scan (Gu & Dao 2023, section 3.3.2).
 //!
-//! A step is a scan of length one from a state, and the scan's kernels do a single pass then: one launch. So the step
-//! agrees with the scan to the last bit, and is as differentiable.
+//! A step is a scan of length one from a state, and as differentiable: one launch. On GPUs one that nobody differentiates
+//! has a kernel of its own, which writes into the memory of the last state unless somebody holds it.
 
 use crate::{SelectiveScanOptions, selective_scan};
 use burn::tensor::Tensor;

@@ -350,10 +350,26 @@ impl<'a> Leaves<'a> {
 
     /// All tokens through the decoding step.
     pub fn steps(&self) -> (Tensor<3>, Tensor<3>) {
+        self.steps_seen(|_| ())
+    }
+
+    /// The same, with every state held until the last step is done; none of them changes.
+    pub fn steps_of_held_states(&self) -> (Tensor<3>, Tensor<3>) {
+        let mut held = vec![];
+        let outputs = self.steps_seen(|state| held.push((state.clone(), state.to_data())));
+        for (state, before) in held {
+            assert_eq!(state.into_data(), before, "a step changed a state that is held");
+        }
+        outputs
+    }
+
+    /// All tokens through the decoding step; `see` gets the state before each.
+    fn steps_seen(&self, mut see: impl FnMut(&Tensor<3>)) -> (Tensor<3>, Tensor<3>) {
         let [_, length, _] = self.case.dims();
         let mut state = self.initial_state();
         let mut ys = Vec::with_capacity(length);
         for t in 0..length {
+            see(&state);
             let (y, next) = self.step(t, state);
             ys.push(y);
             state = next;

@@ -96,6 +96,18 @@ fn steps_are_the_whole(device: &TestDevice, operator: Operator) {
     });
 }
 
+/// The same with nothing tracked, where a step may write into the memory of its state: not while somebody holds it.
+fn steps_change_no_state_that_is_held(device: &TestDevice, operator: Operator) {
+    for_all(device, operator, |spec, TestDevice { device, .. }| {
+        let case = straight(Spec { length: spec.length.min(20), ..spec }).build();
+        let whole = case.outputs(device, DType::F32);
+        let moved = case.outputs_as(device, DType::F32, |leaves| leaves.steps());
+        assert_close(&moved, &whole, BOUND, || "steps".into());
+        let held = case.outputs_as(device, DType::F32, |leaves| leaves.steps_of_held_states());
+        assert_same(&held, &moved, || "steps from states that are held".into());
+    });
+}
+
 /// Two calls, the second from the state that the first returned; also from the end, where the last part comes first.
 fn two_parts_with_the_carried_state_are_the_whole(device: &TestDevice, operator: Operator) {
     for_all(device, operator, |spec, TestDevice { device, .. }| {
@@ -271,6 +283,7 @@ fn results_do_not_change_from_run_to_run(device: &TestDevice, operator: Operator
 
 on_every_device_and_operator!(
     steps_are_the_whole,
+    steps_change_no_state_that_is_held,
     two_parts_with_the_carried_state_are_the_whole,
     a_reset_starts_a_new_sequence,
     an_order_undoes_a_permutation,

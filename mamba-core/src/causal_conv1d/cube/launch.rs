@@ -3,6 +3,7 @@
 use super::backward::conv_backward;
 use super::forward::conv;
 use super::place::Plan;
+use super::step::conv_step;
 use crate::causal_conv1d::backend::{CausalConv1dBackend, ConvConfig, ConvGrads, ConvInputs};
 use crate::cube::{Math, address_type, empty, rows, small_cubes, steps_i32, sum_of_params, vector_size};
 use burn::backend::cubecl::dtype_to_storage_type;
@@ -48,6 +49,13 @@ impl Prepared {
         }
     }
 
+    /// Whether this is one token from a state.
+    fn is_step(&self, config: ConvConfig) -> bool {
+        let [_, width] = self.weight.shape().dims();
+        let [_, length, _] = self.x.shape().dims();
+        length == 1 && width > 1 && self.steps.is_none() && !config.fresh
+    }
+
     /// For kernels that read `others` beside the inputs.
     fn plan(&self, config: ConvConfig, others: &[&CubeTensor]) -> Plan {
         let [_, width] = self.weight.shape().dims();
@@ -89,9 +97,50 @@ impl Prepared {
     }
 }
 
+/// One token from a state. A state that nobody else holds is overwritten.
+fn step(p: Prepared, config: ConvConfig) -> (CubeTensor, CubeTensor) {
+    let plan = p.plan(config, &[]);
+    let client = p.x.client.clone();
+    let dtype = dtype_to_storage_type(p.x.dtype);
+    let [batch, length, channels] = p.x.shape().dims();
+    let y = empty(&p.x, [batch, length, channels], p.x.dtype);
+    let (from, state) = match p.initial_state.can_mut() {
+        true => (None, p.initial_state),
+        false => {
+            let state = empty(&p.x, p.initial_state.shape().dims::<3>(), p.x.dtype);
+            (Some(p.initial_state), state)
+        }
+    };
+    let address = address_type(&[&p.x, &y, &state]);
+    let (cubes, dim) = small_cubes(&client, batch * channels / plan.channels);
+    // SAFETY: every index is below the shapes, which the caller checked.
+    unsafe {
+        conv_step::launch_unchecked(
+            &client,
+            cubes,
+            dim,
+            address,
+            plan.channels,
+            plan.taps,
+            p.x.into_tensor_arg(),
+            p.weight.into_tensor_arg(),
+            p.bias.into_tensor_arg(),
+            from.map(|from| from.into_tensor_arg()).into(),
+            state.clone().into_tensor_arg(),
+            y.clone().into_tensor_arg(),
+            plan,
+            dtype,
+        );
+    }
+    (y, state)
+}
+
 impl CausalConv1dBackend for CubeBackend {
     fn causal_conv1d(inputs: ConvInputs<Self>, config: ConvConfig) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let p = Prepared::new(inputs);
+        if p.is_step(config) {
+            return step(p, config);
+        }
         let plan = p.plan(config, &[]);
         let [batch, length, channels] = p.x.shape().dims();
         let n_chunks = length.div_ceil(plan.chunk);

@@ -4,4 +4,5 @@ mod backward;
 mod forward;
 mod launch;
 mod place;
+mod step;
 mod thread;

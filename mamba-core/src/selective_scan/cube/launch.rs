@@ -4,6 +4,7 @@ use super::backward::scan_backward;
 use super::forward::scan;
 use super::plan::{Plan, Spans, Vectors, rounds};
 use super::span::{pass_on, span_edge};
+use super::step::{is_step, step};
 use super::sums::{sum_blocks, sum_orders};
 use crate::cube::{address_type, empty, grid, rows, steps_i32, sum_of_params, vector_size};
 use crate::selective_scan::backend::{Gate, NOTHING_SAVED, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
@@ -205,6 +206,11 @@ impl SelectiveScanBackend for CubeBackend {
         inputs: ScanInputs<Self>,
         config: ScanConfig,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if is_step(&inputs, config) {
+            let (y, state) = step(inputs, config);
+            let nothing = empty(&y, NOTHING_SAVED, DType::F32);
+            return (y, state, nothing);
+        }
         let p = Prepared::new(inputs);
         let Sizes { batch, length, d_inner, d_state, n_orders, .. } = p.sizes;
         let dtype = dtype_to_storage_type(p.u.dtype);

@@ -7,6 +7,7 @@ mod launch;
 mod place;
 mod plan;
 mod span;
+mod step;
 mod sums;
 mod tile;
 mod unit;
