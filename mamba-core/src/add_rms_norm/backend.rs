@@ -1,7 +1,7 @@
 //! The extension trait: what a backend with a kernel implements.
 
 use super::AddRmsNormOutput;
-use crate::backend::{has_kernels, is_cpu};
+use crate::backend::has_kernels;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{DType, Tensor};
@@ -18,7 +18,13 @@ pub enum Residual<B: Backend> {
 }
 
 /// The residual stream and its norm.
-#[backend_extension(Autodiff, Fusion: cfg(feature = "fusion"), Cube: cfg(feature = "cube"))]
+#[backend_extension(
+    Autodiff,
+    Fusion: cfg(feature = "fusion"),
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+)]
 pub trait AddRmsNormBackend: Backend {
     /// Returns the norm of the sum, in the dtype of `hidden`, and the sum, in f32.
     #[fusion(meta = meta::add_rms_norm)]
@@ -70,12 +76,11 @@ mod meta {
 }
 // ANCHOR_END: meta
 
-/// Whether the kernels take these: on a GPU.
+/// Whether the kernels take these.
 pub(super) fn serves(hidden: &Tensor<3>, residual: Option<&Tensor<3>>, gamma: &Tensor<1>) -> bool {
-    let device = hidden.device();
     let dtypes = [Some(hidden.dtype()), residual.map(|residual| residual.dtype()), Some(gamma.dtype())];
     let known = |dtype| matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
-    dtypes.into_iter().flatten().all(known) && has_kernels(&device) && !is_cpu(&device)
+    dtypes.into_iter().flatten().all(known) && has_kernels(&hidden.device())
 }
 
 /// On a device for which [`serves`] is true.

@@ -5,12 +5,11 @@
 //! y = s / sqrt(mean(s^2) + epsilon) * gamma
 //! ```
 //!
-//! In plain tensor operations these are some ten passes over the stream, and more going back. On a GPU they are one.
+//! In plain tensor operations these are some ten passes over the stream, and more going back. The kernels make it one.
 
-#[cfg(feature = "cube")]
 mod autodiff;
-#[cfg(feature = "cube")]
 mod backend;
+mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 pub mod reference;
@@ -32,7 +31,7 @@ pub struct AddRmsNormOutput {
 /// - `hidden`, `residual`: `[batch, length, d_model]`, f32, f16 or bf16, each in a dtype of its own.
 /// - `gamma`: `[d_model]`.
 ///
-/// The arithmetic is in f32; f64 stays f64. On CPUs it is the [reference](mod@reference).
+/// The arithmetic is in f32; f64 stays f64, and is the [reference](mod@reference).
 ///
 /// # Panics
 /// If shapes do not fit together; the message names the argument.
@@ -61,7 +60,6 @@ pub fn add_rms_norm(
     }
     let actual = gamma.dims();
     assert!(actual == [d_model], "add_rms_norm: `gamma` has shape {actual:?}, expected {:?}", [d_model]);
-    #[cfg(feature = "cube")]
     if backend::serves(&hidden, residual.as_ref(), &gamma) {
         return backend::add_rms_norm(hidden, residual, gamma, epsilon);
     }

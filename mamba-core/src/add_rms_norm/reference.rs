@@ -1,4 +1,4 @@
-//! The same in plain tensor operations: the path of CPUs.
+//! The same in plain tensor operations.
 
 use super::AddRmsNormOutput;
 use burn::tensor::{DType, Tensor};

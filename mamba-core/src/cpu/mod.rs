@@ -2,10 +2,12 @@
 
 #![cfg(any(feature = "flex", feature = "ndarray"))]
 
+mod channels;
 mod lanes;
 mod tensor;
 mod walk;
 
+pub(crate) use channels::{Channels, each};
 pub(crate) use lanes::{Kernel, Lanes, array, exp, exp2, sigmoid, softplus, sums, vectorised};
 pub(crate) use tensor::{CpuBackend, Float, tensor};
 pub(crate) use walk::{Step, Walk};

@@ -37,6 +37,11 @@ impl Walk {
         }
     }
 
+    /// Whether every step is its place, and none resets.
+    pub(crate) fn is_straight(&self) -> bool {
+        self.table.is_empty()
+    }
+
     pub(crate) fn n_orders(&self) -> usize {
         self.n_orders
     }

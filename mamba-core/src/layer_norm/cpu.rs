@@ -3,7 +3,9 @@
 #![cfg(any(feature = "flex", feature = "ndarray"))]
 
 use super::backend::LayerNormBackend;
-use crate::cpu::{CpuBackend, Float, Kernel, LANES, Lanes, PARTS, Row, pieces_per_task, tensor, vectorised};
+use crate::cpu::{
+    Channels, CpuBackend, Float, Kernel, LANES, Lanes, PARTS, Row, each, pieces_per_task, tensor, vectorised,
+};
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
@@ -13,79 +15,33 @@ use rayon::prelude::*;
 /// Values that a task norms in one go.
 const BLOCK: usize = 1 << 12;
 
-/// The channels of one token in whole rows.
-struct Channels {
-    rows: Vec<Row>,
-    d_model: usize,
-}
-
-impl Channels {
-    fn new(d_model: usize) -> Self {
-        Self { rows: vec![Row::ZERO; d_model.div_ceil(LANES)], d_model }
-    }
-
-    #[inline(always)]
-    fn read<E: Float>(&mut self, from: &[E]) {
-        for (row, from) in self.rows.iter_mut().zip(from.chunks(LANES)) {
-            row.copy_from(from);
-        }
-    }
-
-    #[inline(always)]
-    fn write<E: Float>(&self, to: &mut [E]) {
-        for (row, to) in self.rows.iter().zip(to.chunks_mut(LANES)) {
-            row.write(to);
-        }
-    }
-
-    /// Turns the channels into their distances from their mean over the standard deviation, and returns the inverse of
-    /// the latter. Lanes beyond the last channel stay zero.
-    #[inline(always)]
-    fn normalize<V: Lanes>(&mut self, epsilon: f32) -> f32 {
-        let mut sum = Row::ZERO;
-        for row in &self.rows {
-            each::<V>(&mut sum, |sum, lane| sum + V::load(&row.0[lane..]));
-        }
-        let centre = self.mean(sum);
-        let mut square = Row::ZERO;
-        let beyond = self.d_model % LANES;
-        let last = self.rows.len() - 1;
-        for (i, row) in self.rows.iter_mut().enumerate() {
-            each::<V>(row, |x, _| x - V::splat(centre));
-            if i == last && beyond > 0 {
-                row.0[beyond..].fill(0.0);
-            }
-            each::<V>(&mut square, |square, lane| {
-                let x = V::load(&row.0[lane..]);
-                x.mul_add(x, square)
-            });
-        }
-        let scale = 1.0 / (self.mean(square) + epsilon).sqrt();
-        for row in &mut self.rows {
-            each::<V>(row, |x, _| x * V::splat(scale));
-        }
-        scale
-    }
-
-    /// The mean over the channels of what their lanes add up to.
-    #[inline(always)]
-    fn mean(&self, sum: Row) -> f32 {
-        let mut sum = sum.0;
-        for half in [8, 4, 2, 1] {
-            for lane in 0..half {
-                sum[lane] += sum[lane + half];
-            }
-        }
-        sum[0] / self.d_model as f32
-    }
-}
-
-/// `row` with `f` of its vectors, each of which begins at a lane.
+/// Turns the channels into their distances from their mean over the standard deviation, and returns the inverse of
+/// the latter. Lanes beyond the last channel stay zero.
 #[inline(always)]
-fn each<V: Lanes>(row: &mut Row, f: impl Fn(V, usize) -> V) {
-    for lane in (0..LANES).step_by(V::WIDTH) {
-        f(V::load(&row.0[lane..]), lane).store(&mut row.0[lane..]);
+fn normalize<V: Lanes>(channels: &mut Channels, epsilon: f32) -> f32 {
+    let mut sum = Row::ZERO;
+    for row in &channels.rows {
+        each::<V>(&mut sum, |sum, lane| sum + V::load(&row.0[lane..]));
     }
+    let centre = channels.mean(sum);
+    let mut square = Row::ZERO;
+    let beyond = channels.d_model % LANES;
+    let last = channels.rows.len() - 1;
+    for (i, row) in channels.rows.iter_mut().enumerate() {
+        each::<V>(row, |x, _| x - V::splat(centre));
+        if i == last && beyond > 0 {
+            row.0[beyond..].fill(0.0);
+        }
+        each::<V>(&mut square, |square, lane| {
+            let x = V::load(&row.0[lane..]);
+            x.mul_add(x, square)
+        });
+    }
+    let scale = 1.0 / (channels.mean(square) + epsilon).sqrt();
+    for row in &mut channels.rows {
+        each::<V>(row, |x, _| x * V::splat(scale));
+    }
+    scale
 }
 
 struct Forward<'a, E> {
@@ -106,7 +62,7 @@ impl<E: Float> Kernel for Forward<'_, E> {
         let mut values = Channels::new(d_model);
         for (x, y) in x.chunks_exact(d_model).zip(y.chunks_exact_mut(d_model)) {
             values.read(x);
-            values.normalize::<V>(epsilon);
+            normalize::<V>(&mut values, epsilon);
             for ((row, gamma), beta) in values.rows.iter_mut().zip(&gamma.rows).zip(&beta.rows) {
                 each::<V>(row, |x, lane| x.mul_add(V::load(&gamma.0[lane..]), V::load(&beta.0[lane..])));
             }
@@ -138,7 +94,7 @@ impl<E: Float> Kernel for Backward<'_, E> {
         for ((x, grad_y), grad_x) in tokens {
             values.read(x);
             grads.read(grad_y);
-            let scale = values.normalize::<V>(epsilon);
+            let scale = normalize::<V>(&mut values, epsilon);
             let (mut sum, mut along) = (Row::ZERO, Row::ZERO);
             let parameters = gamma.rows.iter().zip(&mut of_gamma.rows).zip(&mut of_beta.rows);
             for ((x, grad), ((gamma, of_gamma), of_beta)) in values.rows.iter().zip(&mut grads.rows).zip(parameters) {
@@ -157,13 +113,6 @@ impl<E: Float> Kernel for Backward<'_, E> {
         }
         [of_gamma, of_beta]
     }
-}
-
-/// `[d_model]`, of any type.
-fn parameter<B: CpuBackend>(parameter: FloatTensor<B>) -> Channels {
-    let mut channels = Channels::new(parameter.shape()[0]);
-    channels.read(B::elements::<f32>(&B::contiguous(B::float_cast(parameter, DType::F32.into()))));
-    channels
 }
 
 fn forward<B: CpuBackend, E: Float>(x: FloatTensor<B>, [gamma, beta]: [Channels; 2], epsilon: f32) -> FloatTensor<B> {
@@ -216,7 +165,7 @@ macro_rules! layer_norm_backend {
                 beta: FloatTensor<Self>,
                 epsilon: f64,
             ) -> FloatTensor<Self> {
-                let (parameters, epsilon) = ([gamma, beta].map(parameter::<Self>), epsilon as f32);
+                let (parameters, epsilon) = ([gamma, beta].map(Channels::of::<Self>), epsilon as f32);
                 match x.dtype() {
                     DType::F32 => forward::<Self, f32>(x, parameters, epsilon),
                     DType::F16 => forward::<Self, f16>(x, parameters, epsilon),
@@ -231,7 +180,7 @@ macro_rules! layer_norm_backend {
                 grad_y: FloatTensor<Self>,
                 epsilon: f64,
             ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-                let (gamma, epsilon) = (parameter::<Self>(gamma), epsilon as f32);
+                let (gamma, epsilon) = (Channels::of::<Self>(gamma), epsilon as f32);
                 match x.dtype() {
                     DType::F32 => backward::<Self, f32>(x, gamma, grad_y, epsilon),
                     DType::F16 => backward::<Self, f16>(x, gamma, grad_y, epsilon),

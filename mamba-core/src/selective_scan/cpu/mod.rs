@@ -8,9 +8,10 @@
 
 mod backward;
 mod forward;
+mod step;
 mod total;
 
-use super::backend::{Gate, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
+use super::backend::{Gate, NOTHING_SAVED, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
 use crate::cpu::{Block, CpuBackend, Float, LANES, Lanes, Part, Row, Step, Walk, parts, prefetch, softplus, tensor};
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
@@ -260,6 +261,14 @@ fn scan<B: CpuBackend, E: Float>(
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     with_slices::<B, E, _>(inputs, config, |scan, device| {
         let Dims { batch, length, d_inner, d_state, .. } = scan.dims;
+        if step::is_step(scan) {
+            let (y, state) = step::step(scan);
+            return (
+                tensor::<B, _, 3>(y, [batch, length, d_inner], device),
+                tensor::<B, _, 3>(state, [batch, d_inner, d_state], device),
+                tensor::<B, _, 4>(vec![0.0; 1], NOTHING_SAVED, device),
+            );
+        }
         let out = forward::forward(scan);
         let saved = config.saved_shape([batch, length, d_inner], d_state);
         (
