@@ -56,7 +56,7 @@ impl Decoder {
         let (actual, expected) = (tokens.dims(), buffers.tokens.dims());
         assert!(actual == expected, "Decoder: `tokens` has shape {actual:?}, expected {expected:?}");
         let Some(graph) = &mut self.graph else {
-            let (model, state) = (self.model.clone(), buffers.state.clone());
+            let (model, state) = (&self.model, buffers.state.clone());
             let (logits, next) = among_workers(&tokens.device(), move || model.step(tokens, state));
             buffers.state = next;
             return logits;

@@ -6,6 +6,7 @@
 
 mod backward;
 mod forward;
+mod step;
 
 use super::backend::{CausalConv1dBackend, ConvConfig, ConvGrads, ConvInputs};
 use crate::cpu::{Block, CpuBackend, Float, Lanes, Part, Row, Step, Walk, parts, prefetch, read_columns, tensor};
@@ -176,7 +177,7 @@ fn with_slices<B: CpuBackend, E: Float, R>(
 fn conv<B: CpuBackend, E: Float>(inputs: ConvInputs<B>, config: ConvConfig) -> (FloatTensor<B>, FloatTensor<B>) {
     with_slices::<B, E, _>(inputs, config, |conv, device| {
         let Dims { batch, length, channels, width } = conv.dims;
-        let (y, final_state) = forward::forward(conv);
+        let (y, final_state) = if step::is_step(conv) { step::step(conv) } else { forward::forward(conv) };
         (
             tensor::<B, _, 3>(y, [batch, length, channels], device),
             tensor::<B, _, 3>(final_state, [batch, (width - 1).max(1), channels], device),

@@ -16,21 +16,21 @@ pub(super) fn is_step<E>(scan: &Scan<'_, E>) -> bool {
     length == 1 && plain && !save && !fresh && d_state.is_multiple_of(LANES)
 }
 
-/// The outputs and the states after the token.
+/// The outputs, and the states after the token.
 pub(super) fn step<E: Float>(scan: &Scan<'_, E>) -> (Vec<E>, Vec<f32>) {
+    // A state takes an exponential.
+    const WORK: usize = 4;
     let Dims { batch, d_inner, d_state, .. } = scan.dims;
     let (mut y, mut state) = (E::zeros(batch * d_inner), vec![0.0; batch * d_inner * d_state]);
-    let parts: Vec<Part> = scan.rounds(false).concat();
-    let per_task = pieces_per_task(parts.len(), state.len());
+    let work = WORK * state.len();
     let (places, states) = (Disjoint::new(&mut y), Disjoint::new(&mut state));
-    parts.par_iter().with_min_len(per_task).for_each(|part| {
-        for block in part.blocks() {
-            let at = part.batch * d_inner + block.start;
-            // SAFETY: only this block has these channels in this batch row.
-            let (y, state) =
-                unsafe { (places.get(at, block.width), states.get(at * d_state, block.width * d_state)) };
-            vectorised(Step { scan, part, block, at, y, state });
-        }
+    let parts: Vec<Part> = scan.rounds(false).concat();
+    let blocks: Vec<_> = parts.iter().flat_map(|part| part.blocks().map(move |block| (part, block))).collect();
+    blocks.par_iter().with_min_len(pieces_per_task(blocks.len(), work)).for_each(|&(part, block)| {
+        let at = part.batch * d_inner + block.start;
+        // SAFETY: only this block has these channels in this batch row.
+        let (y, state) = unsafe { (places.get(at, block.width), states.get(at * d_state, block.width * d_state)) };
+        vectorised(Step { scan, part, block, at, y, state });
     });
     (y, state)
 }
