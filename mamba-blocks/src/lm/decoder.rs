@@ -56,7 +56,9 @@ impl Decoder {
         let (actual, expected) = (tokens.dims(), buffers.tokens.dims());
         assert!(actual == expected, "Decoder: `tokens` has shape {actual:?}, expected {expected:?}");
         let Some(graph) = &mut self.graph else {
-            let (model, state) = (&self.model, buffers.state.clone());
+            // Nobody else holds the state then, and a step may write over it.
+            let state = LmState { layers: std::mem::take(&mut buffers.state.layers) };
+            let model = &self.model;
             let (logits, next) = among_workers(&tokens.device(), move || model.step(tokens, state));
             buffers.state = next;
             return logits;

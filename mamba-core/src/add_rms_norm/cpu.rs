@@ -3,9 +3,7 @@
 #![cfg(any(feature = "flex", feature = "ndarray"))]
 
 use super::backend::{AddRmsNormBackend, Residual};
-use crate::cpu::{
-    Channels, CpuBackend, Float, Kernel, Lanes, PARTS, Row, each, pieces_per_task, tensor, vectorised,
-};
+use crate::cpu::{Channels, CpuBackend, Float, Kernel, Lanes, PARTS, Row, each, pieces_per_task, tensor, vectorised};
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;

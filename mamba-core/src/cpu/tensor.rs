@@ -109,6 +109,10 @@ pub(crate) trait CpuBackend: Backend {
     fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
     /// The elements of a contiguous tensor.
     fn elements<E: Float>(tensor: &FloatTensor<Self>) -> &[E];
+    /// The elements of a tensor of f32, row by row; its own memory if nobody else holds it and the backend can give it away.
+    fn into_elements(tensor: FloatTensor<Self>) -> Vec<f32> {
+        Self::elements(&Self::contiguous(tensor)).to_vec()
+    }
     /// The elements of an integer tensor, row by row.
     fn integers(tensor: IntTensor<Self>) -> Vec<u32>;
 }
@@ -125,6 +129,10 @@ impl CpuBackend for Flex {
 
     fn elements<E: Float>(tensor: &FlexTensor) -> &[E] {
         E::of_flex(tensor)
+    }
+
+    fn into_elements(tensor: FlexTensor) -> Vec<f32> {
+        tensor.into_data().try_into_vec().expect("the tensor is one of f32")
     }
 
     fn integers(tensor: FlexTensor) -> Vec<u32> {

@@ -255,20 +255,34 @@ fn with_slices<B: CpuBackend, E: Float, R>(
     f(&scan, &device)
 }
 
+/// One token.
+fn step<B: CpuBackend, E: Float>(
+    mut inputs: ScanInputs<B>,
+    config: ScanConfig,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    // The states are written over: what is left in their place is not read.
+    let state = std::mem::replace(&mut inputs.initial_state, inputs.a.clone());
+    let mut state = B::into_elements(state);
+    with_slices::<B, E, _>(inputs, config, |scan, device| {
+        let Dims { batch, length, d_inner, d_state, .. } = scan.dims;
+        let y = step::step(scan, &mut state);
+        (
+            tensor::<B, _, 3>(y, [batch, length, d_inner], device),
+            tensor::<B, _, 3>(state, [batch, d_inner, d_state], device),
+            tensor::<B, _, 4>(vec![0.0], NOTHING_SAVED, device),
+        )
+    })
+}
+
 fn scan<B: CpuBackend, E: Float>(
     inputs: ScanInputs<B>,
     config: ScanConfig,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    if step::is_step(&inputs, config) {
+        return step::<B, E>(inputs, config);
+    }
     with_slices::<B, E, _>(inputs, config, |scan, device| {
         let Dims { batch, length, d_inner, d_state, .. } = scan.dims;
-        if step::is_step(scan) {
-            let (y, state) = step::step(scan);
-            return (
-                tensor::<B, _, 3>(y, [batch, length, d_inner], device),
-                tensor::<B, _, 3>(state, [batch, d_inner, d_state], device),
-                tensor::<B, _, 4>(vec![0.0; 1], NOTHING_SAVED, device),
-            );
-        }
         let out = forward::forward(scan);
         let saved = config.saved_shape([batch, length, d_inner], d_state);
         (

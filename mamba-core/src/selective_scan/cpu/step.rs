@@ -1,7 +1,11 @@
 //! One token from a state, as in decoding: vectors over the states of a channel, which lie side by side.
 
-use super::{Block, Dims, Scan, ScanConfig};
-use crate::cpu::{Disjoint, Float, Kernel, LANES, Lanes, Part, Row, exp2, pieces_per_task, sigmoid, softplus, sums, vectorised};
+use super::{Block, Dims, Scan, ScanConfig, ScanInputs};
+use crate::cpu::{
+    Disjoint, Float, Kernel, LANES, Lanes, Part, Row, exp2, pieces_per_task, sigmoid, softplus, sums, vectorised,
+};
+use crate::selective_scan::backend::Path;
+use burn::backend::{Backend, TensorMetadata};
 use rayon::prelude::*;
 use std::f32::consts::LOG2_E;
 
@@ -9,21 +13,21 @@ use std::f32::consts::LOG2_E;
 const TOGETHER: usize = 8;
 
 /// Whether this scan is one token that nobody asks gradients of, and its states fill vectors.
-pub(super) fn is_step<E>(scan: &Scan<'_, E>) -> bool {
-    let Dims { length, d_inner, u_channels, d_state, .. } = scan.dims;
-    let ScanConfig { save, fresh, .. } = scan.config;
-    let plain = u_channels == d_inner && scan.walk.is_straight();
-    length == 1 && plain && !save && !fresh && d_state.is_multiple_of(LANES)
+pub(super) fn is_step<B: Backend>(inputs: &ScanInputs<B>, config: ScanConfig) -> bool {
+    let [_, length, d_inner] = inputs.delta.shape().dims();
+    let [_, d_state] = inputs.a.shape().dims();
+    let plain = matches!(inputs.path, Path::Straight) && inputs.u.shape()[2] == d_inner;
+    length == 1 && plain && !config.save && !config.fresh && d_state.is_multiple_of(LANES)
 }
 
-/// The outputs, and the states after the token.
-pub(super) fn step<E: Float>(scan: &Scan<'_, E>) -> (Vec<E>, Vec<f32>) {
+/// The outputs; `state` goes on by the token.
+pub(super) fn step<E: Float>(scan: &Scan<'_, E>, state: &mut [f32]) -> Vec<E> {
     // A state takes an exponential.
     const WORK: usize = 4;
     let Dims { batch, d_inner, d_state, .. } = scan.dims;
-    let (mut y, mut state) = (E::zeros(batch * d_inner), vec![0.0; batch * d_inner * d_state]);
     let work = WORK * state.len();
-    let (places, states) = (Disjoint::new(&mut y), Disjoint::new(&mut state));
+    let mut y = E::zeros(batch * d_inner);
+    let (places, states) = (Disjoint::new(&mut y), Disjoint::new(state));
     let parts: Vec<Part> = scan.rounds(false).concat();
     let blocks: Vec<_> = parts.iter().flat_map(|part| part.blocks().map(move |block| (part, block))).collect();
     blocks.par_iter().with_min_len(pieces_per_task(blocks.len(), work)).for_each(|&(part, block)| {
@@ -32,7 +36,7 @@ pub(super) fn step<E: Float>(scan: &Scan<'_, E>) -> (Vec<E>, Vec<f32>) {
         let (y, state) = unsafe { (places.get(at, block.width), states.get(at * d_state, block.width * d_state)) };
         vectorised(Step { scan, part, block, at, y, state });
     });
-    (y, state)
+    y
 }
 
 /// The step of a block of channels, the first of which is `at`.
@@ -65,7 +69,7 @@ impl<E: Float> Kernel for Step<'_, E> {
         }
         let group = scan.group_at(part, 0);
         let (b, c) = (&scan.b[group..group + n], &scan.c[group..group + n]);
-        let (a, before) = (&scan.a[start * n..], &scan.initial_state[at * n..]);
+        let a = &scan.a[start * n..];
         for first in (0..width).step_by(TOGETHER) {
             let mut found = [V::splat(0.0); TOGETHER];
             for (channel, found) in (first..width).zip(&mut found) {
@@ -76,7 +80,7 @@ impl<E: Float> Kernel for Step<'_, E> {
                     E::read(&c[k..k + V::WIDTH], &mut c_k.0[..V::WIDTH]);
                     let i = channel * n + k;
                     let kept = exp2(size * V::load(&a[i..]));
-                    let h = kept.mul_add(V::load(&before[i..]), x * V::load(&b_k.0));
+                    let h = kept.mul_add(V::load(&state[i..]), x * V::load(&b_k.0));
                     h.store(&mut state[i..]);
                     *found = h.mul_add(V::load(&c_k.0), *found);
                 }
