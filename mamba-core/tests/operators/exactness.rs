@@ -98,14 +98,23 @@ fn steps_are_the_whole(device: &TestDevice, operator: Operator) {
 
 /// The same with nothing tracked, where a step may write into the memory of its state: not while somebody holds it.
 fn steps_change_no_state_that_is_held(device: &TestDevice, operator: Operator) {
-    for_all(device, operator, |spec, TestDevice { device, .. }| {
+    let check = |spec: Spec, TestDevice { device, .. }: &TestDevice| {
         let case = straight(Spec { length: spec.length.min(20), ..spec }).build();
         let whole = case.outputs(device, DType::F32);
         let moved = case.outputs_as(device, DType::F32, |leaves| leaves.steps());
         assert_close(&moved, &whole, BOUND, || "steps".into());
         let held = case.outputs_as(device, DType::F32, |leaves| leaves.steps_of_held_states());
         assert_same(&held, &moved, || "steps from states that are held".into());
-    });
+    };
+    for_all(device, operator, check);
+    if operator == Operator::Scan {
+        // States that fill vectors.
+        for (batch, states, groups, seed) in [(1, 16, 1, 0), (3, 16, 2, 1), (2, 32, 1, 2)] {
+            let options = Options::random(&mut Rng::new(seed), 38);
+            let (length, channels, values) = (4, 38, Values::Model);
+            check(Spec { operator, batch, length, channels, states, groups, options, values, seed }, device);
+        }
+    }
 }
 
 /// Two calls, the second from the state that the first returned; also from the end, where the last part comes first.

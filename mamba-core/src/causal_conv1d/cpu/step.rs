@@ -1,7 +1,10 @@
 //! One token from a state, as in decoding.
 
 use super::{Conv, Dims};
-use crate::cpu::{Block, Disjoint, Float, Kernel, LANES, Lanes, Part, Row, read_columns, sigmoid, vectorised};
+use crate::cpu::{
+    Block, Disjoint, Float, Kernel, LANES, Lanes, Part, Row, pieces_per_task, read_columns, sigmoid, vectorised,
+};
+use rayon::prelude::*;
 
 /// The widest window that fits the stack.
 const WIDEST: usize = 8;
@@ -14,13 +17,13 @@ pub(super) fn is_step<E>(conv: &Conv<'_, E>) -> bool {
 
 /// Returns `y` and the state after the token.
 pub(super) fn step<E: Float>(conv: &Conv<'_, E>) -> (Vec<E>, Vec<E>) {
-    let Dims { batch, channels, .. } = conv.dims;
+    let Dims { batch, channels, width, .. } = conv.dims;
     let (mut y, mut state) = (E::zeros(batch * channels), E::zeros(conv.initial_state.len()));
     let (to_y, to_state) = (&Disjoint::new(&mut y), &Disjoint::new(&mut state));
-    // It takes no longer than to share it would.
-    for part in &conv.parts() {
-        vectorised(Step { conv, part, y: to_y, state: to_state });
-    }
+    let parts = conv.parts();
+    let per_task = pieces_per_task(parts.len(), batch * channels * width);
+    let steps = parts.par_iter().map(|part| Step { conv, part, y: to_y, state: to_state });
+    steps.with_min_len(per_task).for_each(vectorised);
     (y, state)
 }
 
@@ -59,7 +62,7 @@ impl<E: Float> Kernel for Step<'_, E> {
                 }
                 sum.store(&mut out.0[lane..]);
             }
-            // SAFETY: nothing else writes meanwhile.
+            // SAFETY: only this part has these channels in this batch row.
             out.write(unsafe { y.get(at, channels) });
             for (row, x) in window[1..width].iter().enumerate() {
                 // SAFETY: as above.
