@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// What a [`MambaLm`] remembers of the tokens that it has seen: as much after a million tokens as after one.
 ///
-/// A clone is a snapshot, and costs nothing: no operation changes a state in place.
+/// A clone is a snapshot, and costs nothing: no operation changes a state that somebody holds.
 #[derive(Clone, Debug)]
 pub struct LmState {
     /// The state of every layer.
