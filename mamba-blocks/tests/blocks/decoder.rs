@@ -3,7 +3,7 @@
 use crate::{assert_close, random_tokens, values};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor};
-use mamba_blocks::{LmState, MambaLm, MambaLmConfig};
+use mamba_blocks::{LmState, LongContextConfig, MambaLm, MambaLmConfig};
 
 struct Cast(DType);
 
@@ -17,6 +17,10 @@ fn assert_same_state(actual: LmState, expected: LmState, tolerance: f64) {
     for (actual, expected) in actual.layers.into_iter().zip(expected.layers) {
         assert_close("ssm", actual.ssm, expected.ssm, tolerance);
         assert_close("conv", actual.conv.cast(DType::F32), expected.conv.cast(DType::F32), tolerance);
+        assert_eq!(actual.window.is_some(), expected.window.is_some());
+        if let (Some(actual), Some(expected)) = (actual.window, expected.window) {
+            assert_close("window", actual, expected, tolerance);
+        }
     }
 }
 
@@ -59,6 +63,17 @@ fn a_decoder_goes_the_steps_of_the_model_in_half_precision() {
     }
     let model = MambaLmConfig::new(11, 16, 2).with_d_state(4).init(&device).map(&mut Cast(DType::BF16));
     check(&model, 2, 1e-2);
+}
+
+/// Steps that leave their state in other memory than the last, which a recording must carry back.
+#[test]
+fn a_decoder_goes_the_steps_of_a_model_for_long_inputs() {
+    let device = crate::device();
+    for long in [LongContextConfig::new().with_window(Some(4)), LongContextConfig::new().with_max_state_norm(Some(0.1))]
+    {
+        let model = MambaLmConfig::new(11, 16, 2).with_d_state(4).init(&device).with_long_context(&long).unwrap();
+        check(&model, 2, 1e-6);
+    }
 }
 
 #[test]

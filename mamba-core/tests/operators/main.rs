@@ -27,3 +27,5 @@ mod oracle;
 mod random;
 mod references;
 mod state_norm;
+#[cfg(feature = "cuda")]
+mod wide;
