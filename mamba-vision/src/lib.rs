@@ -61,6 +61,6 @@ pub use mamba_sr::{Attention, MambaSr, MambaSrConfig, SrBlock, SrGroup};
 pub use order::{Axis, Grid, Order, OrderError, Path, ScanPaths, scan_paths, serialise};
 pub use vim::{BiMamba, BiMambaConfig, BiMambaType, ClassToken, Vim, VimBlock, VimConfig};
 pub use vmamba::{
-    Classifier, ConvDownsample, Downsample, DownsampleType, Mlp, PatchEmbed, PatchEmbedType, PatchMerging, ScanPattern,
-    Ss2d, Ss2dConfig, VMamba, VMambaConfig, VssBlock, VssStage,
+    Classifier, ConvDownsample, ConvStem, Downsample, DownsampleType, Mlp, PatchEmbed, PatchEmbedType, PatchMerging,
+    ScanPattern, Ss2d, Ss2dConfig, StridedPatches, VMamba, VMambaConfig, VssBlock, VssStage,
 };

@@ -10,7 +10,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 use mamba_blocks::ConfigError;
-use mamba_vision::{VMamba, VMambaConfig};
+use mamba_vision::{PatchEmbedType, VMamba, VMambaConfig};
 use serde::{Deserialize, Serialize};
 
 /// Which model.
@@ -25,11 +25,22 @@ pub enum Kind {
     Linear,
 }
 
+/// How a VMamba makes patches of 4 x 4 pixels.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stem {
+    /// Two convolutions with batch norms, each halved by the greatest of neighbours
+    Conv,
+    /// The published one: two convolutions at every second place
+    Patches,
+}
+
 /// The sizes of a [`Model`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sizes {
     pub d_model: usize,
     pub depths: Vec<usize>,
+    pub stem: Stem,
     pub enlarge: usize,
     pub drop_path: f64,
     /// Channels, height and width of the images.
@@ -67,6 +78,10 @@ impl Sizes {
         let [channels, height, width] = self.image;
         let vmamba = || {
             let config = VMambaConfig::new(self.d_model, self.depths.clone()).with_in_channels(channels);
+            let config = config.with_patch_embed(match self.stem {
+                Stem::Conv => PatchEmbedType::ConvStem,
+                Stem::Patches => PatchEmbedType::V2,
+            });
             config.with_num_classes(self.classes).with_drop_path(self.drop_path).try_init(device)
         };
         Ok(match kind {
@@ -163,14 +178,17 @@ mod tests {
     #[test]
     fn models_give_a_number_for_each_class_and_the_cnn_is_as_large_as_the_vmamba() {
         let device = Device::default();
-        let sizes =
-            Sizes { d_model: 16, depths: vec![2, 2], enlarge: 2, drop_path: 0.0, image: [1, 28, 28], classes: 10 };
-        let images = Tensor::<4>::random([2, 1, 28, 28], Distribution::Default, &device);
-        let [vmamba, cnn, _] = [Kind::Vmamba, Kind::Cnn, Kind::Linear].map(|kind| {
-            let model = sizes.init(kind, &device).unwrap();
-            assert_eq!(model.forward(images.clone()).dims(), [2, 10]);
-            model.num_params() as f64
-        });
-        assert!((1.0..1.1).contains(&(cnn / vmamba)), "{cnn} and {vmamba}");
+        for stem in [Stem::Conv, Stem::Patches] {
+            let depths = vec![2, 2];
+            let sizes =
+                Sizes { d_model: 16, depths, stem, enlarge: 2, drop_path: 0.0, image: [1, 28, 28], classes: 10 };
+            let images = Tensor::<4>::random([2, 1, 28, 28], Distribution::Default, &device);
+            let [vmamba, cnn, _] = [Kind::Vmamba, Kind::Cnn, Kind::Linear].map(|kind| {
+                let model = sizes.init(kind, &device).unwrap();
+                assert_eq!(model.forward(images.clone()).dims(), [2, 10]);
+                model.num_params() as f64
+            });
+            assert!((1.0..1.1).contains(&(cnn / vmamba)), "{cnn} and {vmamba}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::Kind;
+use crate::model::{Kind, Stem};
 
 /// What a run is, from its first step to its last. A field is the flag of the same name.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Settings {
     /// Blocks of each of the VMamba's stages
     #[arg(long, value_delimiter = ',', default_value = "1,1")]
     pub depths: Vec<usize>,
+    /// How the VMamba makes its patches
+    #[arg(long, value_enum, default_value = "conv")]
+    pub stem: Stem,
     /// How many times as large the VMamba sees the images: its patches are 4 pixels wide
     #[arg(long, default_value_t = 1)]
     pub enlarge: usize,
@@ -25,7 +28,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 64)]
     pub side: usize,
     /// How often every image is seen
-    #[arg(long, default_value_t = 55)]
+    #[arg(long, default_value_t = 40)]
     pub epochs: usize,
     /// Images of one step
     #[arg(long, default_value_t = 32)]
@@ -58,7 +61,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 1.0)]
     pub cutmix: f64,
     /// Last epochs without mixup and CutMix, which see images as those of the test are
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 9)]
     pub unmixed: usize,
     /// Decay of the average of the weights, which is what is tested and stored; 0 for none
     #[arg(long, default_value_t = 0.99)]

@@ -85,6 +85,7 @@ fn start(args: &TrainArgs, device: &Device) -> Result<Trainer, Error> {
     let sizes = Sizes {
         d_model: settings.d_model,
         depths: settings.depths.clone(),
+        stem: settings.stem,
         enlarge: settings.enlarge,
         drop_path: settings.drop_path,
         image: data.train.dims(),

@@ -199,6 +199,7 @@ mod tests {
             let sizes = Sizes {
                 d_model: settings.d_model,
                 depths: settings.depths.clone(),
+                stem: settings.stem,
                 enlarge: 1,
                 drop_path: settings.drop_path,
                 image: data().train.dims(),

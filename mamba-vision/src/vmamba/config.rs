@@ -153,7 +153,7 @@ impl VMambaConfig {
         if stages > MOST_STAGES {
             return Err(ConfigError::TooLarge { name: "depths", value: stages, expected: MOST_STAGES });
         }
-        if self.patch_embed == PatchEmbedType::V2 && self.d_model < 2 {
+        if self.patch_embed != PatchEmbedType::V1 && self.d_model < 2 {
             return Err(ConfigError::OutOfRange { name: "d_model", value: 1.0, expected: "at least 2" });
         }
         if let Some(value) = self.mlp_ratio

@@ -1,6 +1,7 @@
 //! What lies between the blocks of VMamba: patches in, half the image from stage to stage.
 
 use super::ss2d::channels_last;
+use super::stem::ConvStem;
 use crate::{conv, init};
 use burn::config::Config;
 use burn::module::Module;
@@ -17,6 +18,8 @@ pub enum PatchEmbedType {
     V1,
     /// Two overlapping convolutions that halve the image each.
     V2,
+    /// A [`ConvStem`], which no published model has.
+    ConvStem,
 }
 
 /// How a stage halves the image for the next.
@@ -30,7 +33,16 @@ pub enum DownsampleType {
 
 /// From images `[batch, in_channels, height, width]` to patches `[batch, height / 4, width / 4, d_model]`.
 #[derive(Module, Debug)]
-pub struct PatchEmbed {
+pub enum PatchEmbed {
+    /// As [`PatchEmbedType::V1`] and [`PatchEmbedType::V2`].
+    Strided(StridedPatches),
+    /// As [`PatchEmbedType::ConvStem`].
+    Stem(ConvStem),
+}
+
+/// One or two convolutions with strides, each with a norm.
+#[derive(Module, Debug)]
+pub struct StridedPatches {
     /// The first convolution, or the only one.
     pub conv1: Conv2d,
     /// Norm of its output.
@@ -47,17 +59,28 @@ impl PatchEmbed {
         match kind {
             PatchEmbedType::V1 => {
                 let conv1 = Conv2dConfig::new([in_channels, d_model], [4, 4]).with_stride([4, 4]).init(device);
-                Self { conv1, norm1: norm(d_model), conv2: None, norm2: None }
+                Self::Strided(StridedPatches { conv1, norm1: norm(d_model), conv2: None, norm2: None })
             }
-            PatchEmbedType::V2 => Self {
+            PatchEmbedType::V2 => Self::Strided(StridedPatches {
                 conv1: halving([in_channels, d_model / 2], device),
                 norm1: norm(d_model / 2),
                 conv2: Some(halving([d_model / 2, d_model], device)),
                 norm2: Some(norm(d_model)),
-            },
+            }),
+            PatchEmbedType::ConvStem => Self::Stem(ConvStem::new(in_channels, d_model, device)),
         }
     }
 
+    /// See [`PatchEmbed`].
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Strided(patches) => patches.forward(images),
+            Self::Stem(stem) => stem.forward(images),
+        }
+    }
+}
+
+impl StridedPatches {
     /// See [`PatchEmbed`].
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         match (&self.conv2, &self.norm2) {

@@ -6,14 +6,18 @@ mod layers;
 mod pattern;
 mod pretrained;
 mod ss2d;
+mod stem;
 
 pub use block::{Mlp, VssBlock};
 pub use config::VMambaConfig;
-pub use layers::{ConvDownsample, Downsample, DownsampleType, PatchEmbed, PatchEmbedType, PatchMerging};
+pub use layers::{
+    ConvDownsample, Downsample, DownsampleType, PatchEmbed, PatchEmbedType, PatchMerging, StridedPatches,
+};
 pub use pattern::ScanPattern;
 pub(crate) use pretrained::LAYOUT;
 pub use ss2d::{Ss2d, Ss2dConfig};
 pub(crate) use ss2d::{channels_first, channels_last, padded};
+pub use stem::ConvStem;
 
 use crate::order::Order;
 use burn::module::Module;

@@ -4,7 +4,7 @@ use crate::fixture::{check, file, tensor};
 use crate::{assert_close, device, random};
 use burn::module::Module;
 use mamba_blocks::ConfigError;
-use mamba_vision::{Ss2dConfig, VMamba, VMambaConfig, WeightsError};
+use mamba_vision::{PatchEmbedType, Ss2dConfig, VMamba, VMambaConfig, WeightsError};
 
 fn v05() -> VMambaConfig {
     VMambaConfig::new(8, vec![1, 2, 1]).with_num_classes(5)
@@ -59,6 +59,17 @@ fn every_stage_gives_features_of_half_the_size() {
             assert_eq!(config.init(&device()).forward(random([1, 3, height, width], &device())).dims(), [1, 5]);
         }
     }
+}
+
+#[test]
+fn a_convolutional_stem_makes_patches_of_four_pixels() {
+    let config = v05().with_patch_embed(PatchEmbedType::ConvStem);
+    let model = config.init(&device());
+    let sides = |height, width| model.features(random([2, 3, height, width], &device()))[0].dims();
+    assert_eq!(sides(64, 96), [2, 16, 24, 8]);
+    assert_eq!([sides(4, 4), sides(33, 7)], [[2, 1, 1, 8], [2, 8, 1, 8]]);
+    let error = VMambaConfig { d_model: 1, ..config }.try_init(&device()).unwrap_err();
+    assert!(matches!(error, ConfigError::OutOfRange { name: "d_model", .. }), "{error}");
 }
 
 /// With every direction alike, a scan of the transposed image is the transpose of the scan.
