@@ -33,6 +33,7 @@ pub enum DownsampleType {
 
 /// From images `[batch, in_channels, height, width]` to patches `[batch, height / 4, width / 4, d_model]`.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a model has one")]
 pub enum PatchEmbed {
     /// As [`PatchEmbedType::V1`] and [`PatchEmbedType::V2`].
     Strided(StridedPatches),
