@@ -56,7 +56,7 @@ fn check<const N: usize>(rows: [(&str, usize, f64, f64); N], forward: impl Fn([T
 }
 
 // Ignored: few cards have that memory, and a smaller tensor has addresses of 32 bits. On one that has it:
-// `cargo test --release -p mamba-core --no-default-features --features cuda wide -- --ignored --test-threads 1`
+// `cargo nextest run --release -p mamba-core --no-default-features --features cuda -j 1 --run-ignored only wide`
 #[test]
 #[ignore = "takes most of a GPU's 140 GB"]
 fn a_scan_goes_on_beyond_32_bits() {
@@ -71,7 +71,7 @@ fn a_scan_goes_on_beyond_32_bits() {
 }
 
 // Ignored: few cards have that memory, and a smaller tensor has addresses of 32 bits. On one that has it:
-// `cargo test --release -p mamba-core --no-default-features --features cuda wide -- --ignored --test-threads 1`
+// `cargo nextest run --release -p mamba-core --no-default-features --features cuda -j 1 --run-ignored only wide`
 #[test]
 #[ignore = "takes most of a GPU's 140 GB"]
 fn a_convolution_goes_on_beyond_32_bits() {
