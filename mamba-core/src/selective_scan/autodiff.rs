@@ -34,7 +34,9 @@ impl<B: SelectiveScanBackend> Backward<B, 9> for ScanBackward {
         let [u, delta, a, b, c, d, delta_bias, initial_state] = nodes.map(&mut input);
         let gate = z.map_or(Gate::None, |z| Gate::Silu(input(z)));
         let grad_y = grads.consume::<B>(&ops.node);
-        let grad_final_state = grad_final_state.take_or_zeros(&initial_state);
+        let grad_final_state = grad_final_state.take();
+        let config = ScanConfig { final_grad: grad_final_state.is_some(), ..config };
+        let grad_final_state = grad_final_state.unwrap_or_else(|| initial_state.clone());
         let inputs = ScanInputs { u, delta, a, b, c, d, delta_bias, initial_state, gate, path };
 
         let ScanGrads { u, delta, a, b, c, d, delta_bias, initial_state, gate } =

@@ -93,6 +93,9 @@ pub struct ScanConfig {
     pub chunk: usize,
     /// Whether states are saved for the backward pass.
     pub save: bool,
+    /// Going back: whether the final state has a gradient. Nobody reads `grad_final_state` otherwise, which has any values of
+    /// its shape.
+    pub final_grad: bool,
 }
 
 impl ScanConfig {

@@ -225,6 +225,7 @@ pub fn selective_scan(
         summed: if sum_over_orders { n_orders } else { 1 },
         chunk: chunk_length(&device, length, if sum_over_orders { 2 * d_state } else { d_state }),
         save: false,
+        final_grad: false,
     };
     let (y, final_state, _) = Dispatch::selective_scan(inputs, config);
     SelectiveScanOutput { y: Tensor::from_dispatch(y), final_state: Tensor::from_dispatch(final_state) }

@@ -85,15 +85,15 @@ impl Prepared {
     fn plan_back(&self, config: ConvConfig, others: &[&CubeTensor]) -> Plan {
         const PROCESSORS: u32 = 128;
         const THREADS: usize = 256;
-        // Of a thread: its channels times its tokens.
-        const VALUES: usize = 512;
+        // On an H200, of 65,536 tokens, 128 take up to 2 % longer than 256, and 512 of f32 3 %.
+        const TOKENS: [usize; 3] = [256, 128, 64];
         let plan = self.plan(config, others);
         let [batch, length, channels] = self.x.shape().dims();
         let processors = self.x.client.properties().hardware.num_streaming_multiprocessors.unwrap_or(PROCESSORS);
         let enough = THREADS * processors as usize;
         let are_enough = |chunk: &usize| batch * length.div_ceil(*chunk) * channels / plan.channels >= enough;
-        let most = VALUES / plan.channels;
-        Plan { chunk: [most, most / 2].into_iter().find(are_enough).unwrap_or(most / 4), ..plan }
+        let chunk = TOKENS.into_iter().find(are_enough).unwrap_or(32);
+        Plan { chunk, ..plan }
     }
 }
 

@@ -7,7 +7,7 @@
 //! Those of b and c are sums over channels: the cube's own here, of all cubes in `sums.rs`.
 
 use super::ahead::Ahead;
-use super::place::{Line, Lines, Place, earlier, of_channels, of_states, place, put_states, saved_at};
+use super::place::{Line, Lines, Place, earlier, no_states, of_channels, of_states, place, put_states, saved_at};
 use super::plan::Plan;
 use super::sums::{Sums, sum_of_channels};
 use super::tile::{Tile, fill_grads};
@@ -145,12 +145,13 @@ pub(crate) fn scan_backward<F: Float, U: Float, N: Size, W: Size, Q: Size>(
     let bias = of_channels::<W>(delta_bias, &place, plan);
     let skip = of_channels::<W>(d, &place, plan);
     let rates = rates::<W>(a, &place, plan);
-    let mut walk = Walk::<W> {
-        carry: of_states::<W>(carries, (place.batch * n_spans + place.span) * d_inner, &place, plan),
-        grad_a: Array::new(plan.states),
-        grad_d: Vector::new(0.0),
-        grad_bias: Vector::new(0.0),
+    let carry = if comptime![plan.fresh] {
+        no_states::<W>(plan)
+    } else {
+        of_states::<W>(carries, (place.batch * n_spans + place.span) * d_inner, &place, plan)
     };
+    let mut walk =
+        Walk::<W> { carry, grad_a: Array::new(plan.states), grad_d: Vector::new(0.0), grad_bias: Vector::new(0.0) };
     #[unroll(plan.unroll)]
     for j in 0..plan.states {
         walk.grad_a[j] = Vector::new(0.0);

@@ -309,7 +309,9 @@ impl SelectiveScanBackend for CubeBackend {
         let [grad_b, grad_c] = [(); 2].map(|()| empty(&p.u, [batch, length, n_groups, d_state], io));
         let grad_params = empty(&p.u, [batch * spans.count, d_state + 2, d_inner], DType::F32);
         let grad_initial_state = empty(&p.u, [batch, d_inner, d_state], DType::F32);
-        let plan = Plan { near: p.are_near(&[&grad_y, &grad_delta, &grad_bc]), ..plan };
+        let fresh = !config.final_grad;
+        let near = p.are_near(&[&grad_y, &grad_delta, &grad_bc]);
+        let plan = Plan { fresh: fresh && spans.count == 1, near, ..plan };
         let address = p.address(&[&grad_y, &grad_u, &grad_bc, &grad_params, &saved_states]);
         let dim = CubeDim::new_1d(plan.units() as u32);
         let cubes = |blocks| calculate_cube_count_elemwise(&client, batch * spans.count * blocks * plan.units(), dim);
@@ -317,7 +319,7 @@ impl SelectiveScanBackend for CubeBackend {
         let carries = if spans.count == 1 {
             reshape(grad_final_state, Shape::new([batch, 1, d_inner, d_state]))
         } else {
-            p.across_spans(&p.c, Some(&grad_y), grad_final_state, false, spans, plan)
+            p.across_spans(&p.c, Some(&grad_y), grad_final_state, fresh, spans, plan)
         };
         for round in 0..rounds {
             // SAFETY: as above.

@@ -32,7 +32,7 @@ pub(crate) struct Plan {
     /// Neighbouring tokens that lie side by side in shared memory, which a unit reads and writes together: one in the backward
     /// kernels.
     pub run: usize,
-    /// Whether all states start as zeros, and nothing is read for them.
+    /// Whether all states start as zeros, or going back their gradients do, and nothing is read for them.
     pub fresh: bool,
     /// States of b and c that a unit takes from shared memory together: 2 or 4.
     pub quad: usize,

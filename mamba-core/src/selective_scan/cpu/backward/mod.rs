@@ -144,9 +144,11 @@ impl Carry {
             d: vec![Row::ZERO; part.len()],
             delta_bias: vec![Row::ZERO; part.len()],
         };
-        for (block, state) in part.blocks().zip(carry.state.chunks_exact_mut(n)) {
-            let from = (part.batch * d_inner + block.start) * n;
-            read_columns(&grad_final_state[from..from + block.width * n], state);
+        if scan.config.final_grad {
+            for (block, state) in part.blocks().zip(carry.state.chunks_exact_mut(n)) {
+                let from = (part.batch * d_inner + block.start) * n;
+                read_columns(&grad_final_state[from..from + block.width * n], state);
+            }
         }
         carry
     }
