@@ -46,6 +46,12 @@ fn on_gpu() -> bool {
     std::env::var("MAMBA_BENCH_DEVICE").is_ok_and(|device| device != "flex")
 }
 
+/// Through Vulkan, samples after a kernel was compiled can take several times as long as later ones.
+fn warm_up() -> Duration {
+    let by_wgpu = std::env::var("MAMBA_BENCH_DEVICE").is_ok_and(|device| device == "wgpu");
+    Duration::from_millis(if by_wgpu { 1500 } else { 200 })
+}
+
 /// Shapes of the lengths in `MAMBA_BENCH_LENGTHS`.
 fn of_lengths() -> Vec<[usize; 4]> {
     let lengths = std::env::var("MAMBA_BENCH_LENGTHS").unwrap_or_default();
@@ -134,7 +140,7 @@ fn measure(criterion: &mut Criterion, operator: &str, case: MakeCase, passes: &[
             let mut group = criterion.benchmark_group(format!("{operator}, {dtype:?}, {passes}"));
             group.sample_size(10);
             if on_gpu() {
-                group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
+                group.warm_up_time(warm_up()).measurement_time(Duration::from_millis(500));
             }
             for &shape @ [batch, length, d_inner, d_state] in shapes {
                 let Case { floor: Floor { bytes, exponentials }, run } = case(shape, dtype);
