@@ -6,6 +6,7 @@ mod forward;
 mod launch;
 mod place;
 mod plan;
+mod prepared;
 mod span;
 mod step;
 mod sums;
