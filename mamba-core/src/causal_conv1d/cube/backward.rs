@@ -1,25 +1,37 @@
 //! The backward kernel. Threads share their work as those of the forward kernel do, in longer chunks. A thread reads the next
 //! chunk's first tokens too, which see its inputs, and the threads of a cube that have the same channels add up what their
-//! chunks give to the parameters.
+//! chunks give to the parameters. It asks for a tile of tokens before it works on the tile ahead of it; what is no whole tile
+//! is taken token by token, which is little code and needs few registers.
 
 #![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
 
 use super::place::{Place, Plan, Rows};
-use super::thread::{Thread, Tile, slide, zeros};
+use super::thread::{Thread, slide, zeros};
 use crate::cube::sigmoids;
 use cubecl::prelude::*;
 
-/// Which tile going back.
+/// Which tokens going back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Part {
-    /// The first of a chunk that is not the first: what leaves the window at its beginning is the neighbour's.
+    /// The first tile of a chunk: what leaves the window at its beginning is the neighbour's or the initial state's.
     First,
-    /// Within the chunk.
+    /// A tile within the chunk.
     Inner,
     /// The next chunk's tokens that see inputs of this one.
     Halo,
-    /// Any, or what there is of it.
+    /// Any one token.
     Any,
+}
+
+impl Part {
+    /// How many tokens there are of it.
+    fn count(self, plan: Plan) -> usize {
+        match self {
+            Self::First | Self::Inner => plan.tile,
+            Self::Halo => plan.before(),
+            Self::Any => 1,
+        }
+    }
 }
 
 /// What a thread carries on its way through its tokens, for each input of the window.
@@ -146,18 +158,32 @@ fn back_chunk<F: Float, N: Size>(
     }
 
     let halo = place.halo(plan);
-    for first in range_stepped(place.start, halo, plan.tile) {
-        let whole = first + plan.tile <= place.end;
-        let past_width = first >= place.start + plan.width;
-        if whole && past_width {
-            back_tile(x, steps, grad_y, &grad_rows, grad_x, grad_state, thread, carried, first, Part::Inner, plan);
-        } else if whole && first == place.start && place.chunk > 0 {
-            back_tile(x, steps, grad_y, &grad_rows, grad_x, grad_state, thread, carried, first, Part::First, plan);
-        } else if before <= plan.tile && past_width && first == place.end && halo == place.end + before {
-            back_tile(x, steps, grad_y, &grad_rows, grad_x, grad_state, thread, carried, first, Part::Halo, plan);
-        } else {
-            back_tile(x, steps, grad_y, &grad_rows, grad_x, grad_state, thread, carried, first, Part::Any, plan);
+    let mut first = place.start;
+    if first + plan.tile <= place.end {
+        let mut tile = Tokens::<F, N>::new(plan.tile);
+        let mut next = Tokens::<F, N>::new(plan.tile);
+        next.read(x, grad_y, steps, thread, &grad_rows, first, plan.tile, plan);
+        tile.copy(&next, plan.tile);
+        next.read(x, grad_y, steps, thread, &grad_rows, first + plan.tile, plan.tile, plan);
+        back_tokens(&tile, steps, grad_x, grad_state, thread, carried, first, Part::First, plan);
+        first += plan.tile;
+        while first + plan.tile <= place.end {
+            tile.copy(&next, plan.tile);
+            next.read(x, grad_y, steps, thread, &grad_rows, first + plan.tile, plan.tile, plan);
+            back_tokens(&tile, steps, grad_x, grad_state, thread, carried, first, Part::Inner, plan);
+            first += plan.tile;
         }
+        if comptime![0 < before && before <= plan.tile] {
+            if first == place.end && halo == place.end + before {
+                back_tokens(&next, steps, grad_x, grad_state, thread, carried, first, Part::Halo, plan);
+                first = halo;
+            }
+        }
+    }
+    let mut one = Tokens::<F, N>::new(1usize);
+    for t in first..halo {
+        one.read(x, grad_y, steps, thread, &grad_rows, t, 1usize, plan);
+        back_tokens(&one, steps, grad_x, grad_state, thread, carried, t, Part::Any, plan);
     }
 
     // The window's inputs at the end: the final state hands its gradient to those that it holds.
@@ -179,14 +205,59 @@ fn back_chunk<F: Float, N: Size>(
     }
 }
 
+/// x and the gradient of y at some tokens.
+#[derive(CubeType)]
+struct Tokens<F: Float, N: Size> {
+    x: Array<Vector<F, N>>,
+    grad_y: Array<Vector<F, N>>,
+    keeps: Array<f32>,
+}
+
+#[cube]
+impl<F: Float, N: Size> Tokens<F, N> {
+    fn new(#[comptime] count: usize) -> Tokens<F, N> {
+        Tokens::<F, N> { x: Array::new(count), grad_y: Array::new(count), keeps: Array::new(count) }
+    }
+
+    /// Those from `first` on; the sequence's last stands for those behind it.
+    #[allow(clippy::too_many_arguments, reason = "what is read, and where and when")]
+    fn read(
+        &mut self,
+        x: &Tensor<Vector<F, N>>,
+        grad_y: &Tensor<Vector<F, N>>,
+        steps: &ComptimeOption<&Tensor<i32>>,
+        thread: &Thread<N>,
+        grad_rows: &Rows,
+        first: usize,
+        #[comptime] count: usize,
+        #[comptime] plan: Plan,
+    ) {
+        #[unroll]
+        for i in 0..count {
+            let t = (first + i).min(thread.place.length - 1);
+            let step = thread.place.step(steps, t, plan);
+            self.x[i] = x[thread.rows.at(step.place)];
+            self.grad_y[i] = grad_y[grad_rows.at(step.place)];
+            self.keeps[i] = step.keep;
+        }
+    }
+
+    fn copy(&mut self, other: &Tokens<F, N>, #[comptime] count: usize) {
+        #[unroll]
+        for i in 0..count {
+            self.x[i] = other.x[i];
+            self.grad_y[i] = other.grad_y[i];
+            self.keeps[i] = other.keeps[i];
+        }
+    }
+}
+
 /// What the steps from `first` on add to the gradients, and those of inputs that leave the window.
 #[cube]
-#[allow(clippy::too_many_arguments, reason = "what is read, what is carried, what is written, and where")]
-fn back_tile<F: Float, N: Size>(
-    x: &Tensor<Vector<F, N>>,
+#[allow(clippy::too_many_arguments, reason = "what was read, what is carried, what is written, and where")]
+fn back_tokens<F: Float, N: Size>(
+    tokens: &Tokens<F, N>,
     steps: &ComptimeOption<&Tensor<i32>>,
-    grad_y: &Tensor<Vector<F, N>>,
-    grad_rows: &Rows,
     grad_x: &mut Tensor<Vector<F, N>>,
     grad_state: &mut Tensor<Vector<F, N>>,
     thread: &Thread<N>,
@@ -195,45 +266,42 @@ fn back_tile<F: Float, N: Size>(
     #[comptime] part: Part,
     #[comptime] plan: Plan,
 ) {
-    let count = comptime![if part == Part::Halo { plan.before() } else { plan.tile }];
-    let whole = comptime![part != Part::Any];
     let place = &thread.place;
-    let halo = place.halo(plan);
-    let tile = Tile::read(x, &thread.rows, steps, place, first, halo, count, whole, plan);
-    let grads = Tile::read(grad_y, grad_rows, steps, place, first, halo, count, whole, plan);
     #[unroll]
-    for i in 0..count {
+    for i in 0..comptime![part.count(plan)] {
         let t = first + i;
-        if whole || t < halo {
-            // The oldest input leaves the window: its gradient is complete.
-            if comptime![part == Part::Any] {
-                hand_out(grad_x, grad_state, steps, place, t + plan.before(), carried.grads[0], plan);
-            } else if comptime![part != Part::First || i >= plan.width] {
-                let step = place.step(steps, t - plan.width, plan);
-                grad_x[place.of(step.place)] = Vector::cast_from(carried.grads[0]);
+        // The oldest input leaves the window: its gradient is complete.
+        if comptime![part == Part::Any] {
+            hand_out(grad_x, grad_state, steps, place, t + plan.before(), carried.grads[0], plan);
+        } else if comptime![part != Part::First || i >= plan.width] {
+            let step = place.step(steps, t - plan.width, plan);
+            grad_x[place.of(step.place)] = Vector::cast_from(carried.grads[0]);
+        } else if comptime![!plan.fresh && i > 0] {
+            if place.chunk == 0 {
+                grad_state[place.of_state(comptime![i.max(1) - 1], plan)] = Vector::cast_from(carried.grads[0]);
             }
-            carried.take_in(Vector::cast_from(tile.values[i]), tile.keeps[i], plan);
-            slide(&mut carried.grads, Vector::new(0.0), Vector::new(1.0), plan);
+        }
+        carried.take_in(Vector::cast_from(tokens.x[i]), tokens.keeps[i], plan);
+        slide(&mut carried.grads, Vector::new(0.0), Vector::new(1.0), plan);
 
-            let mut g = Vector::<f32, N>::cast_from(grads.values[i]);
-            if comptime![plan.silu] {
-                let pre = thread.filter.at(&carried.window, plan);
-                let gate = sigmoids(pre, plan.channels, plan.math);
-                g *= gate * (Vector::new(1.0) + pre * (Vector::new(1.0) - gate));
-            }
-            let mut own = g;
-            if comptime![part == Part::Any] {
-                own *= Vector::new(select(t < place.end, f32::new(1.0), f32::new(0.0)));
-            }
+        let mut g = Vector::<f32, N>::cast_from(tokens.grad_y[i]);
+        if comptime![plan.silu] {
+            let pre = thread.filter.at(&carried.window, plan);
+            let gate = sigmoids(pre, plan.channels, plan.math);
+            g *= (pre - pre * gate) * gate + gate;
+        }
+        let mut own = g;
+        if comptime![part == Part::Any] {
+            own *= Vector::new(select(t < place.end, f32::new(1.0), f32::new(0.0)));
+        }
+        if comptime![part != Part::Halo] {
+            carried.grad_bias += own;
+        }
+        #[unroll]
+        for k in 0..plan.width {
+            carried.grads[k] += thread.filter.taps[k] * g * carried.seen[k];
             if comptime![part != Part::Halo] {
-                carried.grad_bias += own;
-            }
-            #[unroll]
-            for k in 0..plan.width {
-                carried.grads[k] += thread.filter.taps[k] * g * carried.seen[k];
-                if comptime![part != Part::Halo] {
-                    carried.grad_taps[k] += own * carried.window[k];
-                }
+                carried.grad_taps[k] += own * carried.window[k];
             }
         }
     }

@@ -81,19 +81,21 @@ impl Prepared {
     }
 
     /// Going back a thread takes more tokens, since it reads its neighbours' as well and adds up what it gives to the
-    /// parameters, as long as enough threads are left.
+    /// parameters: so many that all cubes, as large as their registers let them be, run at the same time.
     fn plan_back(&self, config: ConvConfig, others: &[&CubeTensor]) -> Plan {
         const PROCESSORS: u32 = 128;
-        const THREADS: usize = 256;
-        // On an H200, of 65,536 tokens, 128 take up to 2 % longer than 256, and 512 of f32 3 %.
-        const TOKENS: [usize; 3] = [256, 128, 64];
+        // A kernel is compiled for each.
+        const CHUNKS: [usize; 11] = [32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
         let plan = self.plan(config, others);
         let [batch, length, channels] = self.x.shape().dims();
         let processors = self.x.client.properties().hardware.num_streaming_multiprocessors.unwrap_or(PROCESSORS);
-        let enough = THREADS * processors as usize;
-        let are_enough = |chunk: &usize| batch * length.div_ceil(*chunk) * channels / plan.channels >= enough;
-        let chunk = TOKENS.into_iter().find(are_enough).unwrap_or(32);
-        Plan { chunk, ..plan }
+        // Of a processor of an H200.
+        let threads = if plan.channels > 2 { 384 } else { 512 };
+        let cubes = threads * processors as usize / (plan.lanes * plan.strands);
+        let groups = cubes / (batch * (channels / plan.channels).div_ceil(plan.lanes)).max(1);
+        let tokens = length.div_ceil(groups.max(1) * plan.strands);
+        let chunk = CHUNKS.into_iter().find(|&chunk| tokens <= chunk).unwrap_or(CHUNKS[CHUNKS.len() - 1]);
+        Plan { chunk, tile: TILE.max(plan.width).min(length), ..plan }
     }
 }
 
