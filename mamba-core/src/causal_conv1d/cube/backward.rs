@@ -6,7 +6,7 @@
 #![allow(clippy::collapsible_if, reason = "branches of the generated kernel and branches of its generation")]
 
 use super::place::{Place, Plan, Rows};
-use super::thread::{Thread, slide, zeros};
+use super::thread::{Thread, Tokens, slide, zeros};
 use crate::cube::sigmoids;
 use cubecl::prelude::*;
 
@@ -201,53 +201,6 @@ fn back_chunk<F: Float, N: Size>(
     if comptime![plan.width == 1] {
         if place.chunk == 0 {
             grad_state[place.of_state(0, plan)] = Vector::new(F::new(0.0));
-        }
-    }
-}
-
-/// x and the gradient of y at some tokens.
-#[derive(CubeType)]
-struct Tokens<F: Float, N: Size> {
-    x: Array<Vector<F, N>>,
-    grad_y: Array<Vector<F, N>>,
-    keeps: Array<f32>,
-}
-
-#[cube]
-impl<F: Float, N: Size> Tokens<F, N> {
-    fn new(#[comptime] count: usize) -> Tokens<F, N> {
-        Tokens::<F, N> { x: Array::new(count), grad_y: Array::new(count), keeps: Array::new(count) }
-    }
-
-    /// Those from `first` on; the sequence's last stands for those behind it.
-    #[allow(clippy::too_many_arguments, reason = "what is read, and where and when")]
-    fn read(
-        &mut self,
-        x: &Tensor<Vector<F, N>>,
-        grad_y: &Tensor<Vector<F, N>>,
-        steps: &ComptimeOption<&Tensor<i32>>,
-        thread: &Thread<N>,
-        grad_rows: &Rows,
-        first: usize,
-        #[comptime] count: usize,
-        #[comptime] plan: Plan,
-    ) {
-        #[unroll]
-        for i in 0..count {
-            let t = (first + i).min(thread.place.length - 1);
-            let step = thread.place.step(steps, t, plan);
-            self.x[i] = x[thread.rows.at(step.place)];
-            self.grad_y[i] = grad_y[grad_rows.at(step.place)];
-            self.keeps[i] = step.keep;
-        }
-    }
-
-    fn copy(&mut self, other: &Tokens<F, N>, #[comptime] count: usize) {
-        #[unroll]
-        for i in 0..count {
-            self.x[i] = other.x[i];
-            self.grad_y[i] = other.grad_y[i];
-            self.keeps[i] = other.keeps[i];
         }
     }
 }

@@ -73,7 +73,7 @@ fn conv_tile<F: Float, N: Size>(
     #[comptime] plan: Plan,
 ) {
     let place = &thread.place;
-    let tile = Tile::read(x, &thread.rows, steps, place, first, place.end, plan.tile, whole, plan);
+    let tile = Tile::read(x, &thread.rows, steps, place, first, place.end, whole, plan);
     #[unroll]
     for i in 0..plan.tile {
         if whole || first + i < place.end {

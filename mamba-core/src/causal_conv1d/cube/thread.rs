@@ -136,7 +136,7 @@ pub(super) struct Tile<F: Float, N: Size> {
 
 #[cube]
 impl<F: Float, N: Size> Tile<F, N> {
-    /// `count` steps from `first` on; unless all are before `end`, the last before it stands for those that are not.
+    /// A tile of steps from `first` on; unless all are before `end`, the last before it stands for those that are not.
     #[allow(clippy::too_many_arguments, reason = "what is read, and where and when")]
     pub(super) fn read(
         x: &Tensor<Vector<F, N>>,
@@ -145,10 +145,10 @@ impl<F: Float, N: Size> Tile<F, N> {
         place: &Place,
         first: usize,
         end: usize,
-        #[comptime] count: usize,
         #[comptime] whole: bool,
         #[comptime] plan: Plan,
     ) -> Tile<F, N> {
+        let count = comptime![plan.tile];
         let mut tile = Tile::<F, N> { values: Array::new(count), tokens: Array::new(count), keeps: Array::new(count) };
         #[unroll]
         for i in 0..count {
@@ -159,5 +159,52 @@ impl<F: Float, N: Size> Tile<F, N> {
             tile.keeps[i] = step.keep;
         }
         tile
+    }
+}
+
+/// x and the gradient of y at some tokens.
+#[derive(CubeType)]
+pub(super) struct Tokens<F: Float, N: Size> {
+    pub(super) x: Array<Vector<F, N>>,
+    pub(super) grad_y: Array<Vector<F, N>>,
+    pub(super) keeps: Array<f32>,
+}
+
+#[cube]
+impl<F: Float, N: Size> Tokens<F, N> {
+    pub(super) fn new(#[comptime] count: usize) -> Tokens<F, N> {
+        Tokens::<F, N> { x: Array::new(count), grad_y: Array::new(count), keeps: Array::new(count) }
+    }
+
+    /// Those from `first` on; the sequence's last stands for those behind it.
+    #[allow(clippy::too_many_arguments, reason = "what is read, and where and when")]
+    pub(super) fn read(
+        &mut self,
+        x: &Tensor<Vector<F, N>>,
+        grad_y: &Tensor<Vector<F, N>>,
+        steps: &ComptimeOption<&Tensor<i32>>,
+        thread: &Thread<N>,
+        grad_rows: &Rows,
+        first: usize,
+        #[comptime] count: usize,
+        #[comptime] plan: Plan,
+    ) {
+        #[unroll]
+        for i in 0..count {
+            let t = (first + i).min(thread.place.length - 1);
+            let step = thread.place.step(steps, t, plan);
+            self.x[i] = x[thread.rows.at(step.place)];
+            self.grad_y[i] = grad_y[grad_rows.at(step.place)];
+            self.keeps[i] = step.keep;
+        }
+    }
+
+    pub(super) fn copy(&mut self, other: &Tokens<F, N>, #[comptime] count: usize) {
+        #[unroll]
+        for i in 0..count {
+            self.x[i] = other.x[i];
+            self.grad_y[i] = other.grad_y[i];
+            self.keeps[i] = other.keeps[i];
+        }
     }
 }
