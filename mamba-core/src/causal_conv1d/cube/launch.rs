@@ -81,7 +81,7 @@ impl Prepared {
     }
 
     /// Going back a thread takes more tokens, since it reads its neighbours' as well and adds up what it gives to the
-    /// parameters: so many that all cubes, as large as their registers let them be, run at the same time.
+    /// parameters: so many that all cubes run at the same time.
     fn plan_back(&self, config: ConvConfig, others: &[&CubeTensor]) -> Plan {
         const PROCESSORS: u32 = 128;
         // A kernel is compiled for each.
@@ -89,7 +89,7 @@ impl Prepared {
         let plan = self.plan(config, others);
         let [batch, length, channels] = self.x.shape().dims();
         let processors = self.x.client.properties().hardware.num_streaming_multiprocessors.unwrap_or(PROCESSORS);
-        // Of a processor of an H200.
+        // That a processor of an H200 holds, by the registers that they take.
         let threads = if plan.channels > 2 { 384 } else { 512 };
         let cubes = threads * processors as usize / (plan.lanes * plan.strands);
         let groups = cubes / (batch * (channels / plan.channels).div_ceil(plan.lanes)).max(1);
