@@ -55,6 +55,15 @@ fn convolutions_of_odd_shapes_are_exact(device: &TestDevice) {
     check(device, "convolution, odd shapes", specs);
 }
 
+/// With so many sequences a thread takes more tokens going back, 96 and 192 on a GPU of some 130 processors.
+fn many_sequences_are_exact(device: &TestDevice) {
+    let shapes = [(600, 4, 300), (600, 3, 701)];
+    let specs = shapes.into_iter().enumerate().map(|(i, (batch, width, length))| {
+        spec(batch, length, 2, width, Options::random(&mut Rng::new(i as u64), 2), i as u64)
+    });
+    check(device, "convolution, many sequences", specs);
+}
+
 fn resets_are_exact_at_length_1(device: &TestDevice) {
     let mut specs = vec![];
     for width in 1..=4 {
@@ -74,5 +83,6 @@ on_every_device!(
     the_convolution_of_widths_5_to_8_is_exact,
     every_option_of_the_convolution_is_exact_alone_and_left_out,
     convolutions_of_odd_shapes_are_exact,
+    many_sequences_are_exact,
     resets_are_exact_at_length_1,
 );
