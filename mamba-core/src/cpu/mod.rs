@@ -88,14 +88,19 @@ impl Row {
 /// Asks for `slice[at]` ahead of its use, where the processor has an instruction for it.
 #[inline(always)]
 pub(crate) fn prefetch<T>(slice: &[T], at: usize) {
+    prefetch_at(slice.as_ptr().wrapping_add(at));
+}
+
+#[inline(always)]
+fn prefetch_at<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: the instruction reads nothing that the program sees, and no address is invalid for it.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().wrapping_add(at).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (slice, at);
+    let _ = place;
 }
 
 /// Side of the squares that become columns at once.
@@ -170,37 +175,49 @@ impl Part {
         let end = self.channels.end;
         self.channels.clone().step_by(LANES).map(move |start| Block { start, width: LANES.min(end - start) })
     }
+
+    /// The block that follows `block`, which may be the first again.
+    pub(crate) fn after(&self, block: Block) -> Block {
+        let next = block.start + LANES;
+        let start = if next < self.channels.end { next } else { self.channels.start };
+        Block { start, width: LANES.min(self.channels.end - start) }
+    }
 }
 
-/// All parts, order by order, then batch row by batch row and in the order of the channels; within an order the same
-/// number for every batch row. The orders are worked on together, or `one_by_one`. All of them touch `work` values.
+/// All parts, within an order the same number for every batch row; all of them touch `work` values. They come order by
+/// order, then batch row by batch row and in the order of the channels; with `together` those that differ in nothing but
+/// their order are neighbours.
 pub(crate) fn parts(
     [batch, channels]: [usize; 2],
     n_orders: usize,
     n_groups: usize,
-    one_by_one: bool,
+    together: bool,
     work: usize,
 ) -> Vec<Part> {
     let (per_order, per_group) = (channels / n_orders, channels / n_groups);
-    let mut cuts: Vec<usize> =
-        (0..=n_orders).map(|k| k * per_order).chain((0..=n_groups).map(|g| g * per_group)).collect();
+    // Where groups begin in any order: all orders are cut alike.
+    let mut cuts: Vec<usize> = (0..n_groups).map(|g| g * per_group % per_order).chain([0, per_order]).collect();
     cuts.sort_unstable();
     cuts.dedup();
     let worth = work.div_ceil(SMALL_PART).min(PARTS);
-    let wanted = if one_by_one { worth * n_orders } else { worth };
-    let wanted = wanted.div_ceil(batch * (cuts.len() - 1));
+    let wanted = if together { worth * n_orders } else { worth };
+    let wanted = wanted.div_ceil(batch * n_orders * (cuts.len() - 1));
     let mut parts = Vec::new();
-    for batch in 0..batch {
-        for cut in cuts.windows(2) {
-            let blocks = (cut[1] - cut[0]).div_ceil(LANES);
-            let size = blocks.div_ceil(wanted) * LANES;
-            for start in (cut[0]..cut[1]).step_by(size) {
-                let channels = start..cut[1].min(start + size);
-                parts.push(Part { batch, order: start / per_order, group: start / per_group, channels });
+    for order in 0..n_orders {
+        for batch in 0..batch {
+            for cut in cuts.windows(2) {
+                let blocks = (cut[1] - cut[0]).div_ceil(LANES);
+                let size = blocks.div_ceil(wanted) * LANES;
+                for start in (cut[0]..cut[1]).step_by(size) {
+                    let channels = order * per_order + start..order * per_order + cut[1].min(start + size);
+                    parts.push(Part { batch, order, group: channels.start / per_group, channels });
+                }
             }
         }
     }
-    parts.sort_by_key(|part| part.order);
+    if together {
+        parts.sort_by_key(|part| (part.batch, part.channels.start % per_order));
+    }
     parts
 }
 
@@ -209,12 +226,13 @@ pub(crate) fn pieces_per_task(n: usize, work: usize) -> usize {
     (n * SMALL).div_ceil(work.max(1)).clamp(1, n)
 }
 
-/// How many neighbouring parts a task takes, if all of them touch `work` values.
-pub(crate) fn parts_per_task(parts: &[Part], work: usize) -> usize {
+/// How many neighbouring parts a task takes, a multiple of `together`, if all of them touch `work` values.
+pub(crate) fn parts_per_task(parts: &[Part], together: usize, work: usize) -> usize {
     // Threads that work on neighbouring cache lines of the same tokens wait for memory more often.
     const BLOCKS: usize = 4;
-    let near = BLOCKS.div_ceil(parts[0].len()).min(parts.len().div_ceil(rayon::current_num_threads()));
-    near.max(pieces_per_task(parts.len(), work))
+    let n = parts.len() / together;
+    let near = BLOCKS.div_ceil(parts[0].len()).min(n.div_ceil(rayon::current_num_threads()));
+    near.max(pieces_per_task(n, work)) * together
 }
 
 /// A slice that many tasks write to, every one in places of its own.
@@ -230,6 +248,12 @@ unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 impl<'a, T> Disjoint<'a, T> {
     pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// Asks for the value at `at` ahead of its use.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, at: usize) {
+        prefetch_at(self.start.wrapping_add(at));
     }
 
     /// The `len` values from `start` on.
@@ -252,11 +276,19 @@ mod tests {
     #[test]
     fn parts_cover_every_channel_once_and_straddle_no_boundary() {
         let shapes = [(1, 1, 1, 1), (2, 48, 2, 1), (3, 48, 1, 2), (1, 96, 4, 6), (2, 2048, 1, 1), (100, 40, 2, 2)];
-        for ((batch, channels, n_orders, n_groups), one_by_one) in
-            shapes.into_iter().flat_map(|shape| [false, true].map(|one_by_one| (shape, one_by_one)))
+        for ((batch, channels, n_orders, n_groups), together) in
+            shapes.into_iter().flat_map(|shape| [false, true].map(|together| (shape, together)))
         {
-            let parts = parts([batch, channels], n_orders, n_groups, one_by_one, usize::MAX);
-            assert!(parts.is_sorted_by_key(|part| (part.order, part.batch)));
+            let parts = parts([batch, channels], n_orders, n_groups, together, usize::MAX);
+            if together {
+                for same in parts.chunks(n_orders) {
+                    assert!(same.iter().map(|part| part.order).eq(0..n_orders));
+                    let place = |part: &Part| (part.batch, part.channels.start % (channels / n_orders), part.len());
+                    assert!(same.iter().all(|part| place(part) == place(&same[0])));
+                }
+            } else {
+                assert!(parts.is_sorted_by_key(|part| (part.order, part.batch, part.channels.start)));
+            }
             let mut seen = vec![false; batch * channels];
             for part in &parts {
                 for Block { start, width } in part.blocks() {

@@ -34,7 +34,7 @@ pub(super) fn backward<E: Float>(conv: &Conv<'_, E>, grad_y: &[E], grad_final_st
     };
     let to = Output { x: Disjoint::new(&mut grads.x), initial_state: Disjoint::new(&mut grads.initial_state) };
     let parts = conv.parts();
-    let per_task = parts_per_task(&parts, batch * length * channels * width);
+    let per_task = parts_per_task(&parts, 1, batch * length * channels * width);
     let mut carries: Vec<Carry> = parts
         .iter()
         .map(|part| Carry {

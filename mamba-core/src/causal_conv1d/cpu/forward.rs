@@ -11,7 +11,7 @@ pub(super) fn forward<E: Float>(conv: &Conv<'_, E>) -> (Vec<E>, Vec<E>) {
     let mut final_state = E::zeros(conv.initial_state.len());
     let (to_y, to_state) = (Disjoint::new(&mut y), Disjoint::new(&mut final_state));
     let parts = conv.parts();
-    let per_task = parts_per_task(&parts, batch * length * channels * width);
+    let per_task = parts_per_task(&parts, 1, batch * length * channels * width);
     parts.par_chunks(per_task).for_each(|parts| {
         let mut pasts: Vec<Past> = parts.iter().map(|part| Past::new(conv, part)).collect();
         let mut chunk = Chunk::default();

@@ -3,8 +3,8 @@
 use super::total::Places;
 use super::{Ahead, Dims, Rows, Scan, TILE, Tokens, Total};
 use crate::cpu::{
-    Block, Disjoint, Float, Kernel, LANES, Lanes, Part, Row, array, exp2, parts_per_task, read_columns, sigmoid,
-    vectorised, write_columns,
+    Block, Disjoint, Float, Kernel, LANES, Lanes, Part, Row, array, exp2, read_columns, sigmoid, vectorised,
+    write_columns,
 };
 use rayon::prelude::*;
 use std::f32::consts::LOG2_E;
@@ -27,29 +27,25 @@ pub(super) fn forward<E: Float>(scan: &Scan<'_, E>) -> Output<E> {
     let (y, final_state, chunk_states) =
         (out.y.places(), Disjoint::new(&mut out.final_state), Disjoint::new(&mut out.chunk_states));
     let arrays = &scan.arrays(None);
-    let rounds = scan.rounds(summed);
-    for parts in &rounds {
-        let per_task = parts_per_task(parts, batch * length * d_inner * d_state / rounds.len());
-        parts.par_chunks(per_task).for_each(|parts| {
-            let mut states: Vec<States> = parts.iter().map(|part| States::new(scan, part)).collect();
-            let (mut tokens, mut rows) = (Tokens::default(), Rows::default());
-            for steps in scan.chunks(0..length) {
-                for (part, states) in parts.iter().zip(&mut states) {
-                    tokens.read(scan, part, steps.clone());
-                    let first = steps.start;
-                    let (tokens, rows, y, chunk_states) = (&tokens, &mut rows, &y, &chunk_states);
-                    vectorised(ForwardChunk { scan, arrays, part, first, tokens, states, rows, y, chunk_states });
-                }
+    scan.tasks(summed).par_iter().for_each(|parts| {
+        let mut states: Vec<States> = parts.iter().map(|part| States::new(scan, part)).collect();
+        let (mut tokens, mut rows) = (Tokens::default(), Rows::default());
+        for steps in scan.chunks(0..length) {
+            for (part, states) in parts.iter().zip(&mut states) {
+                tokens.read(scan, part, steps.clone());
+                let first = steps.start;
+                let (tokens, rows, y, chunk_states) = (&tokens, &mut rows, &y, &chunk_states);
+                vectorised(ForwardChunk { scan, arrays, part, first, tokens, states, rows, y, chunk_states });
             }
-            for (part, states) in parts.iter().zip(&states) {
-                for (block, state) in part.blocks().zip(states.now.chunks_exact(d_state)) {
-                    let to = (part.batch * d_inner + block.start) * d_state;
-                    // SAFETY: only this part has these channels in this batch row.
-                    write_columns(state, unsafe { final_state.get(to, block.width * d_state) });
-                }
+        }
+        for (part, states) in parts.iter().zip(&states) {
+            for (block, state) in part.blocks().zip(states.now.chunks_exact(d_state)) {
+                let to = (part.batch * d_inner + block.start) * d_state;
+                // SAFETY: only this part has these channels in this batch row.
+                write_columns(state, unsafe { final_state.get(to, block.width * d_state) });
             }
-        });
-    }
+        }
+    });
     out
 }
 
@@ -116,7 +112,8 @@ impl<E: Float> Kernel for ForwardChunk<'_, E> {
                 write_columns(state, before);
             }
             rows.read::<V, E>(scan, part, block, &tokens.steps);
-            let ahead = Ahead { scan, arrays, part, block, first: first + scan.config.chunk };
+            let ahead =
+                Ahead::of(scan, arrays, (y, scan.y_channels()), part, block, [first, first + scan.config.chunk]);
             let whole = n - n % TILE;
             for first in (0..whole).step_by(TILE) {
                 recur::<V, TILE, E>(first, rates, state, tokens, rows, &ahead);
@@ -147,7 +144,9 @@ fn recur<V: Lanes, const N: usize, E: Float>(
         let tokens = tokens.steps.iter().zip(tokens.b.chunks_exact(n)).zip(tokens.c.chunks_exact(n));
         let rows = rows.delta.iter().zip(&rows.x).zip(&mut rows.y);
         for (t, (((step, b), c), ((delta, x), y))) in tokens.zip(rows).enumerate() {
-            ahead.prefetch(first, t);
+            if lane == 0 {
+                ahead.prefetch(first, t);
+            }
             if step.reset {
                 h = [V::splat(0.0); N];
             }
@@ -190,7 +189,7 @@ fn write_y<V: Lanes, E: Float>(
             y.store(&mut out.0[lane..]);
         }
         let at = scan.at(part, step.place, scan.y_channels(), block);
-        // SAFETY: of the parts of a round only this one has these channels in this batch row.
+        // SAFETY: only this task has these channels in this batch row.
         unsafe { to.put(&out, at, block.width) };
     }
 }

@@ -12,13 +12,15 @@ mod step;
 mod total;
 
 use super::backend::{Gate, NOTHING_SAVED, ScanConfig, ScanGrads, ScanInputs, SelectiveScanBackend};
-use crate::cpu::{Block, CpuBackend, Float, LANES, Lanes, Part, Row, Step, Walk, parts, prefetch, softplus, tensor};
+use crate::cpu::{
+    Block, CpuBackend, Float, LANES, Lanes, Part, Row, Step, Walk, parts, parts_per_task, prefetch, softplus, tensor,
+};
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use half::{bf16, f16};
 use std::ops::Range;
-use total::Total;
+use total::{Places, Total};
 
 /// States that the recurrence takes at a time.
 const TILE: usize = 4;
@@ -77,14 +79,24 @@ impl<E: Float> Scan<'_, E> {
         self.dims.d_inner / self.config.summed
     }
 
-    /// Everything there is to do, in rounds: with `one_by_one` one for every order, else a single one.
-    fn rounds(&self, one_by_one: bool) -> Vec<Vec<Part>> {
-        // All channels that read one channel of `u` belong to different orders.
-        let n_orders = (self.dims.d_inner / self.dims.u_channels).max(self.walk.n_orders());
+    /// All channels that read one channel of `u` belong to different orders.
+    fn n_orders(&self) -> usize {
+        (self.dims.d_inner / self.dims.u_channels).max(self.walk.n_orders())
+    }
+
+    /// Everything there is to do, in tasks of parts, which take their orders one after the other. Where orders share
+    /// channels of an output, a task has all of them: nobody else adds to these channels, and they stay in its cache.
+    fn tasks(&self, shared: bool) -> Vec<Vec<Part>> {
         let Dims { batch, length, d_inner, d_state, n_groups, .. } = self.dims;
-        let work = batch * length * d_inner * d_state;
-        let parts = parts([batch, d_inner], n_orders, n_groups, one_by_one, work);
-        parts.chunk_by(|x, y| !one_by_one || x.order == y.order).map(<[Part]>::to_vec).collect()
+        let (n_orders, work) = (self.n_orders(), batch * length * d_inner * d_state);
+        let parts = parts([batch, d_inner], n_orders, n_groups, shared, work);
+        let per_task = parts_per_task(&parts, if shared { n_orders } else { 1 }, work);
+        let task = |parts: &[Part]| {
+            let mut parts = parts.to_vec();
+            parts.sort_by_key(|part| part.order);
+            parts
+        };
+        parts.chunks(per_task).map(task).collect()
     }
 
     /// Where the channels of `block` start at `place`, in arrays with `channels` of them.
@@ -113,28 +125,49 @@ impl<E: Float> Scan<'_, E> {
     }
 }
 
-/// What a block gathers for the next chunk. It is asked for while the recurrence runs, which takes about as long as the
-/// memory does; every tile of states asks for a share.
+/// What is gathered and added to next: by the next block or, after the last, in the next chunk. It is asked for while the
+/// recurrence runs, which takes about as long as the memory does; every tile of states asks for a share.
 struct Ahead<'a, E> {
     scan: &'a Scan<'a, E>,
     /// Arrays, and how many channels they have.
     arrays: &'a [(&'a [E], usize)],
+    /// The same of an output.
+    to: (&'a Places<'a, E>, usize),
     part: &'a Part,
     block: Block,
-    /// The first step of the next chunk; `length` if there is none.
+    /// The first step of the chunk; `length` if there is none.
     first: usize,
 }
 
-impl<E: Float> Ahead<'_, E> {
+impl<'a, E: Float> Ahead<'a, E> {
+    /// What follows `block` of the chunk that starts with step `first`; the next chunk starts with step `next`.
+    #[inline(always)]
+    fn of(
+        scan: &'a Scan<'a, E>,
+        arrays: &'a [(&'a [E], usize)],
+        to: (&'a Places<'a, E>, usize),
+        part: &'a Part,
+        block: Block,
+        [first, next]: [usize; 2],
+    ) -> Self {
+        let after = part.after(block);
+        Self { scan, arrays, to, part, block: after, first: if after.start > block.start { first } else { next } }
+    }
+
     /// The rows of step `t`; the share of the tile that starts with state `first`.
     #[inline(always)]
     fn prefetch(&self, first: usize, t: usize) {
-        let Dims { length, d_state, .. } = self.scan.dims;
+        let Self { scan, part, block, .. } = *self;
+        let Dims { length, d_state, .. } = scan.dims;
         let (tile, step) = (tiles(first), self.first + t);
         if step < length && tile < self.arrays.len() {
-            let place = self.scan.walk.step(self.part.batch, self.part.order, step).place;
+            let place = scan.walk.step(part.batch, part.order, step).place;
             for &(from, channels) in self.arrays[tile..].iter().step_by(tiles(d_state)) {
-                prefetch(from, self.scan.at(self.part, place, channels, self.block));
+                prefetch(from, scan.at(part, place, channels, block));
+            }
+            if tile == 0 {
+                let (to, channels) = self.to;
+                to.prefetch(scan.at(part, place, channels, block));
             }
         }
     }

@@ -36,6 +36,15 @@ pub(super) enum Places<'a, E> {
 }
 
 impl<E: Float> Places<'_, E> {
+    /// Asks for the place `at` ahead of its use.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, at: usize) {
+        match self {
+            Self::Written(values) => values.prefetch(at),
+            Self::Added(values) => values.prefetch(at),
+        }
+    }
+
     /// Puts the first `width` values of `row` into the places from `start` on.
     ///
     /// # Safety

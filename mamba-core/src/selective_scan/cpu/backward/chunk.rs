@@ -74,8 +74,9 @@ impl<E: Float> Kernel for BackwardChunk<'_, E> {
             grads.read::<V, E>(scan, part, block, &tokens.steps, rows, self.grad_y);
             let from = scan.chunk_state_at(part, self.first, block);
             read_columns(&self.chunk_states[from..from + block.width * n], state);
-            let first = self.first.checked_sub(scan.config.chunk).unwrap_or(scan.dims.length);
-            let ahead = Ahead { scan, arrays, part, block, first };
+            let next = self.first.checked_sub(scan.config.chunk).unwrap_or(scan.dims.length);
+            let to = (&self.output.u, scan.dims.u_channels);
+            let ahead = Ahead::of(scan, arrays, to, part, block, [self.first, next]);
             let mut tile = Tile {
                 ahead: &ahead,
                 first: 0,
@@ -173,7 +174,9 @@ impl<E: Float> Tile<'_, E> {
         let rows = rows.delta.iter().zip(&rows.x).zip(&mut rows.y);
         let kept = h[size..].chunks_exact_mut(size).zip(decay.chunks_exact_mut(size));
         for (t, ((((step, b), c), ((delta, x), y)), (h, decay))) in tokens.zip(rows).zip(kept).enumerate() {
-            self.ahead.prefetch(first, t);
+            if lane == 0 {
+                self.ahead.prefetch(first, t);
+            }
             if step.reset {
                 state = [V::splat(0.0); N];
             }
@@ -274,7 +277,7 @@ impl<E: Float> Output<'_, E> {
                 (at(&grads.z[t]) * u.mul_add(d, at(&rows.y[t]))).store(&mut grad_z.0[lane..]);
             }
             let (to, to_u) = (scan.at(part, step.place, d_inner, block), scan.at(part, step.place, u_channels, block));
-            // SAFETY: of the parts of a round only this one has these channels in this batch row.
+            // SAFETY: only this task has these channels in this batch row.
             unsafe {
                 self.u.put(&grad_u, to_u, block.width);
                 grad_delta.write(self.delta.get(to, block.width));

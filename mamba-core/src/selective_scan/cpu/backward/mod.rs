@@ -14,9 +14,7 @@ mod chunk;
 use super::forward::read_rates;
 use super::total::add;
 use super::{Dims, Scan, TILE, Total, tiles};
-use crate::cpu::{
-    Block, Disjoint, Float, LANES, Part, Row, parts_per_task, pieces_per_task, read_columns, vectorised, write_columns,
-};
+use crate::cpu::{Block, Disjoint, Float, LANES, Part, Row, pieces_per_task, read_columns, vectorised, write_columns};
 use chunk::{BackwardChunk, Output, Scratch};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -65,47 +63,42 @@ pub(super) fn backward<E: Float>(
     let mut grad_z = E::zeros(if scan.z.is_some() { batch * length * d_inner } else { 0 });
     let [mut grad_b, mut grad_c] = [(); 2].map(|()| f32::zeros(batch * length * n_groups * n));
 
-    let rounds = scan.rounds(shared);
-    let chunk = scan.config.chunk;
-    let window = chunk * (WINDOW / (n * chunk)).clamp(1, length.div_ceil(chunk));
+    let tasks = scan.tasks(shared);
+    let (chunk, held) = (scan.config.chunk, if shared { WINDOW / scan.n_orders() } else { WINDOW });
+    let window = chunk * (held / (n * chunk)).clamp(1, length.div_ceil(chunk));
     let carry = |part: &Part| Carry::new(scan, part, grad_final_state);
-    let mut carries: Vec<Vec<Carry>> = rounds.iter().map(|parts| parts.iter().map(carry).collect()).collect();
-    // [parts of a round, window, tiles]
-    let most_parts = rounds.iter().map(Vec::len).max().unwrap_or(0);
-    let mut tokens = vec![vec![TokenGrads::default(); window.min(length) * tiles(n)]; most_parts];
+    let mut carries: Vec<Vec<Carry>> = tasks.iter().map(|parts| parts.iter().map(carry).collect()).collect();
+    // [tasks, parts, window, tiles]
+    let of_part = vec![TokenGrads::default(); window.min(length) * tiles(n)];
+    let mut tokens: Vec<_> = tasks.iter().map(|parts| vec![of_part.clone(); parts.len()]).collect();
     let output = Output { u: grad_u.places(), delta: Disjoint::new(&mut grad_delta), z: Disjoint::new(&mut grad_z) };
     let arrays = &scan.arrays(Some(grad_y));
     for first in (0..length).step_by(window).rev() {
         let steps = first..length.min(first + window);
-        for (parts, carries) in rounds.iter().zip(&mut carries) {
-            let per_task = parts_per_task(parts, batch * steps.len() * d_inner * n / rounds.len());
-            let tokens = &mut tokens[..parts.len()];
-            let tasks = parts.par_chunks(per_task).zip(carries.par_chunks_mut(per_task));
-            let tasks = tasks.zip(tokens.par_chunks_mut(per_task));
-            tasks.for_each_init(Scratch::default, |scratch, ((parts, carries), tokens)| {
-                for chunk in scan.chunks(steps.clone()).rev() {
-                    for ((part, carry), tokens) in parts.iter().zip(&mut *carries).zip(&mut *tokens) {
-                        scratch.tokens.read(scan, part, chunk.clone());
-                        let (first, in_window, output) = (chunk.start, chunk.start - steps.start, &output);
-                        let grad_tokens = &mut tokens[in_window * tiles(n)..][..chunk.len() * tiles(n)];
-                        let task = BackwardChunk {
-                            scan,
-                            arrays,
-                            chunk_states,
-                            grad_y,
-                            part,
-                            first,
-                            carry,
-                            grad_tokens,
-                            scratch,
-                            output,
-                        };
-                        vectorised(task);
-                    }
+        let work = tasks.par_iter().zip(&mut carries).zip(&mut tokens);
+        work.for_each_init(Scratch::default, |scratch, ((parts, carries), tokens)| {
+            for chunk in scan.chunks(steps.clone()).rev() {
+                for ((part, carry), tokens) in parts.iter().zip(&mut *carries).zip(&mut *tokens) {
+                    scratch.tokens.read(scan, part, chunk.clone());
+                    let (first, in_window, output) = (chunk.start, chunk.start - steps.start, &output);
+                    let grad_tokens = &mut tokens[in_window * tiles(n)..][..chunk.len() * tiles(n)];
+                    let task = BackwardChunk {
+                        scan,
+                        arrays,
+                        chunk_states,
+                        grad_y,
+                        part,
+                        first,
+                        carry,
+                        grad_tokens,
+                        scratch,
+                        output,
+                    };
+                    vectorised(task);
                 }
-            });
-            add_parts(scan, parts, tokens, steps.clone(), &mut grad_b, &mut grad_c);
-        }
+            }
+        });
+        add_parts(scan, &tasks, &tokens, steps, &mut grad_b, &mut grad_c);
     }
 
     let mut grads = Grads {
@@ -120,7 +113,7 @@ pub(super) fn backward<E: Float>(
         z: scan.z.map(|_| grad_z),
     };
     let mut of_block = vec![0.0; LANES * n];
-    for (part, carry) in rounds.iter().flatten().zip(carries.iter().flatten()) {
+    for (part, carry) in tasks.iter().flatten().zip(carries.iter().flatten()) {
         for (i, Block { start, width }) in part.blocks().enumerate() {
             let to = (part.batch * d_inner + start) * n;
             write_columns(&carry.state[i * n..(i + 1) * n], &mut grads.initial_state[to..to + width * n]);
@@ -157,43 +150,34 @@ impl Carry {
 /// Adds what the parts hold of `steps` of the walk to the gradients of `b` and `c`.
 fn add_parts<E: Float>(
     scan: &Scan<'_, E>,
-    parts: &[Part],
-    tokens: &[Vec<TokenGrads>],
+    tasks: &[Vec<Part>],
+    tokens: &[Vec<Vec<TokenGrads>>],
     steps: Range<usize>,
     grad_b: &mut [f32],
     grad_c: &mut [f32],
 ) {
     const STEPS: usize = 64;
-    let Dims { batch, d_state: n, .. } = scan.dims;
+    let n = scan.dims.d_state;
     let (grad_b, grad_c) = (Disjoint::new(grad_b), Disjoint::new(grad_c));
-    let mut start = 0;
+    let mut parts: Vec<_> = tasks.iter().flatten().zip(tokens.iter().flatten()).collect();
+    parts.sort_by_key(|(part, _)| (part.order, part.batch, part.group));
     // Parts of different orders may have one place at different steps: one order at a time.
-    for parts in parts.chunk_by(|x, y| x.order == y.order) {
-        let tokens = &tokens[start..start + parts.len()];
-        start += parts.len();
-        let of_batch = parts.len() / batch;
-        let mut start = 0;
-        for segment in parts[..of_batch].chunk_by(|x, y| x.group == y.group) {
-            let segment = start..start + segment.len();
-            start = segment.end;
-            let pieces = steps.len().div_ceil(STEPS);
-            let at_least = pieces_per_task(batch * pieces, batch * steps.len() * n * segment.len());
-            (0..batch * pieces).into_par_iter().with_min_len(at_least).for_each(|task| {
-                let (batch, piece) = (task / pieces, task % pieces);
-                let part = &parts[batch * of_batch + segment.start];
-                let tokens = &tokens[batch * of_batch..][segment.clone()];
-                let first = steps.start + piece * STEPS;
-                let piece = first..steps.end.min(first + STEPS);
-                for (t, step) in piece.clone().zip(scan.walk.steps(part.batch, part.order, piece)) {
-                    let (at, from) = (scan.group_at(part, step.place), (t - steps.start) * tiles(n));
-                    // SAFETY: a walk visits every place once, and other tasks have other batch rows or other steps.
-                    let (b, c) = unsafe { (grad_b.get(at, n), grad_c.get(at, n)) };
-                    for tokens in tokens {
-                        add_tiles(b, c, &tokens[from..from + tiles(n)]);
-                    }
+    for parts in parts.chunk_by(|(x, _), (y, _)| x.order == y.order) {
+        let sums: Vec<_> = parts.chunk_by(|(x, _), (y, _)| (x.batch, x.group) == (y.batch, y.group)).collect();
+        let pieces = steps.len().div_ceil(STEPS);
+        let at_least = pieces_per_task(sums.len() * pieces, parts.len() * steps.len() * n);
+        (0..sums.len() * pieces).into_par_iter().with_min_len(at_least).for_each(|task| {
+            let (parts, first) = (sums[task / pieces], steps.start + task % pieces * STEPS);
+            let piece = first..steps.end.min(first + STEPS);
+            for (part, tokens) in parts {
+                let tokens = tokens[(first - steps.start) * tiles(n)..].chunks_exact(tiles(n));
+                for (step, tokens) in scan.walk.steps(part.batch, part.order, piece.clone()).zip(tokens) {
+                    let at = scan.group_at(part, step.place);
+                    // SAFETY: a walk visits every place once, and other tasks have other batch rows, groups or steps.
+                    add_tiles(unsafe { grad_b.get(at, n) }, unsafe { grad_c.get(at, n) }, tokens);
                 }
-            });
-        }
+            }
+        });
     }
 }
 
