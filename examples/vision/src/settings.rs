@@ -28,7 +28,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 64)]
     pub side: usize,
     /// How often every image is seen
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 25)]
     pub epochs: usize,
     /// Images of one step
     #[arg(long, default_value_t = 32)]

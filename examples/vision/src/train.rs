@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use examples_common::cli::{Outcome, listen_for_interrupt};
 use examples_common::files::{publish, remove_scratch, write_synced};
+use mamba_core::among_workers;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -60,7 +61,7 @@ pub fn train(args: &TrainArgs, matches: &ArgMatches, device: &Device) -> Result<
     let DataSet { train, test, .. } = &trainer.data;
     println!("{} images to train on, {} to test, {parameters} parameters", train.len(), test.len());
     for epoch in trainer.history.len() + 1..=trainer.config.settings.epochs {
-        if trainer.epoch(epoch, &interrupted)? == Outcome::Interrupted {
+        if among_workers(device, || trainer.epoch(epoch, &interrupted))? == Outcome::Interrupted {
             println!("interrupted in epoch {epoch}, which counts from its start: continue with --resume");
             return Ok(Outcome::Interrupted);
         }
