@@ -29,7 +29,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stem {
-    /// Two convolutions with batch norms; the greatest of neighbours halve the first
+    /// Two convolutions with batch norms: the greatest of neighbours halve the first, the second takes every second place
     Conv,
     /// The published one: two convolutions at every second place
     Patches,

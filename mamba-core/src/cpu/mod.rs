@@ -157,7 +157,7 @@ pub(crate) struct Block {
     pub(crate) width: usize,
 }
 
-/// The work of one task: some blocks of one batch row, all of one order and one group.
+/// Some blocks of one batch row, all of one order and one group.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) batch: usize,
@@ -184,9 +184,8 @@ impl Part {
     }
 }
 
-/// All parts, within an order the same number for every batch row; all of them touch `work` values. They come order by
-/// order, then batch row by batch row and in the order of the channels; with `together` those that differ in nothing but
-/// their order are neighbours.
+/// All parts, which touch `work` values. They come order by order, then batch row by batch row and in the order of the
+/// channels; with `together` the parts of all orders that have the same channels within their order are neighbours.
 pub(crate) fn parts(
     [batch, channels]: [usize; 2],
     n_orders: usize,
@@ -216,6 +215,7 @@ pub(crate) fn parts(
         }
     }
     if together {
+        // Stable: neighbours come order by order.
         parts.sort_by_key(|part| (part.batch, part.channels.start % per_order));
     }
     parts
@@ -242,7 +242,7 @@ pub(crate) struct Disjoint<'a, T> {
     slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: the slice is only reached through `get`, whose callers write to places of their own.
+// SAFETY: the slice is only reached through `get`, whose callers write to places of their own; `prefetch` reaches nothing.
 unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 
 impl<'a, T> Disjoint<'a, T> {

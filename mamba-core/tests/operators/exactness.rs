@@ -290,6 +290,22 @@ fn results_do_not_change_from_run_to_run(device: &TestDevice, operator: Operator
     }
 }
 
+/// Sums are split in the same way whoever takes the parts, those over orders that read and write the same channels too.
+#[cfg(feature = "flex")]
+#[test]
+fn scans_on_the_cpu_do_not_depend_on_the_number_of_threads() {
+    let options = Options { orders: 4, shared_u: true, summed: true, d: true, bias: true, ..Options::default() };
+    for (length, states, groups) in [(5, 1, 4), (70, 16, 3), (700, 6, 1)] {
+        let (operator, batch, channels, values) = (Operator::Scan, 3, 192, Values::Model);
+        let case = Spec { operator, batch, length, channels, states, groups, options, values, seed: 1 }.build();
+        let [one, five] = [1, 5].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| run(&case, &Device::flex()))
+        });
+        assert_same(&five, &one, || format!("length {length}"));
+    }
+}
+
 on_every_device_and_operator!(
     steps_are_the_whole,
     steps_change_no_state_that_is_held,

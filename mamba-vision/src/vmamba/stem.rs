@@ -10,11 +10,11 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 /// A convolution of 3 x 3 with the greatest of every 2 x 2 places, and one at every second place, each with batch norm and
-/// ReLU: from images `[batch, in_channels, height, width]` to patches `[batch, height / 4, width / 4, d_model]`, where the
-/// first half is rounded down and the second up.
+/// ReLU: from images `[batch, in_channels, height, width]` of at least 2 x 2 to patches `[batch, height / 4, width / 4,
+/// d_model]`, where the first halving rounds down and the second up.
 ///
-/// Early convolutions (Xiao et al. 2021, arXiv:2106.14881), the first of which sees every pixel, for small images and few
-/// of them.
+/// Early convolutions (Xiao et al. 2021, arXiv:2106.14881), the first of which is computed at every pixel, for small images
+/// and few of them.
 #[derive(Module, Debug)]
 pub struct ConvStem {
     /// From `in_channels` to `d_model / 2`.

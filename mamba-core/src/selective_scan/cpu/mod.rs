@@ -125,8 +125,8 @@ impl<E: Float> Scan<'_, E> {
     }
 }
 
-/// What is gathered and added to next: by the next block or, after the last, in the next chunk. It is asked for while the
-/// recurrence runs, which takes about as long as the memory does; every tile of states asks for a share.
+/// What is gathered and written next: by the part's next block or, after its last, in its next chunk. It is asked for while
+/// the recurrence runs, which takes about as long as the memory does; every tile of states asks for a share.
 struct Ahead<'a, E> {
     scan: &'a Scan<'a, E>,
     /// Arrays, and how many channels they have.
@@ -135,7 +135,7 @@ struct Ahead<'a, E> {
     to: (&'a Places<'a, E>, usize),
     part: &'a Part,
     block: Block,
-    /// The first step of the chunk; `length` if there is none.
+    /// The first step of the chunk; `length` or more if there is none.
     first: usize,
 }
 

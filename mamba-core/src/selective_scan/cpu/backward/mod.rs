@@ -19,7 +19,7 @@ use chunk::{BackwardChunk, Output, Scratch};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Values of `b`'s gradient that a part holds.
+/// Values of `b`'s gradient that a part holds, or where orders share channels its parts of all orders together.
 const WINDOW: usize = 1 << 14;
 
 /// The gradients, named and shaped as the inputs.
@@ -82,7 +82,7 @@ pub(super) fn backward<E: Float>(
                     scratch.tokens.read(scan, part, chunk.clone());
                     let (first, in_window, output) = (chunk.start, chunk.start - steps.start, &output);
                     let grad_tokens = &mut tokens[in_window * tiles(n)..][..chunk.len() * tiles(n)];
-                    let task = BackwardChunk {
+                    let kernel = BackwardChunk {
                         scan,
                         arrays,
                         chunk_states,
@@ -94,7 +94,7 @@ pub(super) fn backward<E: Float>(
                         scratch,
                         output,
                     };
-                    vectorised(task);
+                    vectorised(kernel);
                 }
             }
         });
