@@ -1,5 +1,5 @@
-//! Products on the CPU. Of a few rows, as in decoding: the weight is read once, from its beginning to its end. Products of
-//! many rows copy their factors into tiles first, which pays only if the tiles are used again; these are Burn's, in parts.
+//! Products on the CPU. Of a few rows, as in decoding: the weight is read once, by every thread in a few long streams. Products
+//! of many rows copy their factors into tiles first, which pays only if the tiles are used again; these are Burn's, in parts.
 
 #![cfg(any(feature = "flex", feature = "ndarray"))]
 
@@ -16,11 +16,18 @@ use std::ops::Range;
 const ROWS: usize = 4;
 /// With more of them, tiles are faster (`benches/linear.rs` has both sides of the bound).
 const FEW: usize = 2 * ROWS;
-/// Pieces that a product is made of if it can be, columns of a piece at most, and rows of the weight at least. Constants, so
-/// that sums do not depend on the number of threads.
-const PARTS: usize = 16;
-const BLOCK: usize = 1024;
+/// Parts of the sum if the weight has as many rows and few columns, and rows of a part at least. Constants, so that sums do
+/// not depend on the number of threads.
+const PARTS: usize = 8;
 const PART: usize = 32;
+/// Columns of a piece of the work: at most, so that their sums stay in the first-level cache, and at least, if there are more
+/// threads than parts.
+const BLOCK: usize = 4096;
+const NARROW: usize = 256;
+/// Rows of the weight that a thread reads side by side, in `x W` and in `x W^T`: each the next of a stream that runs through
+/// many rows. Memory gives a few long streams more than one, or than many that end with a row.
+const STREAMS: usize = 4;
+const DOTS: usize = 8;
 
 /// The products of few rows of a backend.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
@@ -95,12 +102,13 @@ fn product(x: &[f32], weight: &[f32], d_in: usize, d_out: usize) -> Vec<f32> {
     let rows = x.len() / d_in;
     let size = d_in.div_ceil(PARTS.div_ceil(d_out.div_ceil(BLOCK))).max(PART);
     let parts = d_in.div_ceil(size);
+    let block = block(d_out, rows, parts);
     // `[blocks, parts, rows, width]`; the last block may be narrower.
     let mut partial = vec![0.0; parts * rows * d_out];
     let mut pieces: Vec<Columns> = Vec::new();
     let mut left = &mut partial[..];
-    for start in (0..d_out).step_by(BLOCK) {
-        let columns = start..d_out.min(start + BLOCK);
+    for start in (0..d_out).step_by(block) {
+        let columns = start..d_out.min(start + block);
         for start in (0..d_in).step_by(size) {
             let (sums, others) = left.split_at_mut(rows * columns.len());
             left = others;
@@ -113,16 +121,24 @@ fn product(x: &[f32], weight: &[f32], d_in: usize, d_out: usize) -> Vec<f32> {
 
     keep_awake();
     let mut y = vec![0.0; rows * d_out];
-    for (block, partial) in partial.chunks(parts * rows * BLOCK).enumerate() {
+    for (at, partial) in partial.chunks(parts * rows * block).enumerate() {
         let width = partial.len() / (parts * rows);
         for (i, sums) in partial.chunks_exact(width).enumerate() {
-            let start = i % rows * d_out + block * BLOCK;
+            let start = i % rows * d_out + at * block;
             for (y, sum) in y[start..start + width].iter_mut().zip(sums) {
                 *y += sum;
             }
         }
     }
     y
+}
+
+/// Columns of a piece of the work.
+fn block(d_out: usize, rows: usize, parts: usize) -> usize {
+    const PIECES_OF_THREAD: usize = 4;
+    let wanted = (PIECES_OF_THREAD * rayon::current_num_threads()).div_ceil(parts);
+    let even = d_out.div_ceil(wanted).next_multiple_of(LANES);
+    even.clamp(NARROW, BLOCK / rows.next_power_of_two().min(ROWS))
 }
 
 /// Has another thread look for work for a tenth of a millisecond. A step of decoding is a product every few microseconds, and
@@ -168,11 +184,10 @@ impl Kernel for Columns<'_> {
         let rows = self.x.len() / self.d_in;
         for start in (0..rows).step_by(ROWS) {
             match rows - start {
-                // As many rows of the weight at once as there are registers for.
-                1 => self.rows::<V, 1, 8>(start),
-                2 => self.rows::<V, 2, 4>(start),
-                3 => self.rows::<V, 3, 4>(start),
-                _ => self.rows::<V, ROWS, 4>(start),
+                1 => self.rows::<V, 1>(start),
+                2 => self.rows::<V, 2>(start),
+                3 => self.rows::<V, 3>(start),
+                _ => self.rows::<V, ROWS>(start),
             }
         }
     }
@@ -181,24 +196,24 @@ impl Kernel for Columns<'_> {
 impl Columns<'_> {
     /// `R` rows of `x` from `start` on.
     #[inline(always)]
-    fn rows<V: Lanes, const R: usize, const K: usize>(&mut self, start: usize) {
-        let mut k = self.part.start;
-        while k + K <= self.part.end {
-            self.add::<V, R, K>(start, k);
-            k += K;
+    fn rows<V: Lanes, const R: usize>(&mut self, start: usize) {
+        let Range { start: first, end } = self.part;
+        let length = (end - first) / STREAMS;
+        for k in first..first + length {
+            self.add::<V, R, STREAMS>(start, k, length);
         }
-        for k in k..self.part.end {
-            self.add::<V, R, 1>(start, k);
+        for k in first + STREAMS * length..end {
+            self.add::<V, R, 1>(start, k, 1);
         }
     }
 
-    /// `K` rows of the weight from `k` on.
+    /// `K` rows of the weight: `k`, and others at the distance `apart` from each other.
     #[inline(always)]
-    fn add<V: Lanes, const R: usize, const K: usize>(&mut self, start: usize, k: usize) {
+    fn add<V: Lanes, const R: usize, const K: usize>(&mut self, start: usize, k: usize, apart: usize) {
         let Self { x, weight, d_in, d_out, columns, sums, .. } = self;
         let width = columns.len();
-        let x: [[f32; K]; R] = array(|row| array(|i| x[(start + row) * *d_in + k + i]));
-        let weight: [&[f32]; K] = array(|i| &weight[(k + i) * *d_out..][columns.clone()]);
+        let x: [[f32; K]; R] = array(|row| array(|i| x[(start + row) * *d_in + k + i * apart]));
+        let weight: [&[f32]; K] = array(|i| &weight[(k + i * apart) * *d_out..][columns.clone()]);
         let sums = &mut sums[start * width..(start + R) * width];
         let add = |mut sum: V, weight: &[V; K], x: &[f32; K]| {
             for i in 0..K {
@@ -269,43 +284,44 @@ impl Kernel for Dots<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        let Self { x, weight, d_in, d_out, outputs, y } = self;
-        for start in outputs.clone().step_by(8) {
-            let count = outputs.end.min(start + 8) - start;
-            for (row, x) in x.chunks_exact(d_in).enumerate() {
-                let (mut totals, mut rest) = ([V::splat(0.0); 8], [0.0; 8]);
-                for (i, output) in (start..start + count).enumerate() {
-                    (totals[i], rest[i]) = products::<V>(&weight[output * d_in..(output + 1) * d_in], x);
-                }
-                let totals = sums(totals);
-                // SAFETY: every output of every row is written by one piece.
-                let y = unsafe { y.get(row * d_out + start, count) };
-                for (i, y) in y.iter_mut().enumerate() {
-                    *y = totals[i] + rest[i];
-                }
-            }
+        let Range { start, end } = self.outputs;
+        let length = (end - start) / DOTS;
+        for output in start..start + length {
+            self.add::<V, DOTS>(output, length);
+        }
+        for output in start + DOTS * length..end {
+            self.add::<V, 1>(output, 1);
         }
     }
 }
 
-/// The products of two rows, some of them already added: a vector, and what is left over beside vectors.
-#[inline(always)]
-fn products<V: Lanes>(w: &[f32], x: &[f32]) -> (V, f32) {
-    /// Sums that do not wait for each other.
-    const CHAINS: usize = 4;
-    let mut totals = [V::splat(0.0); CHAINS];
-    let (long, short) = (w.len() - w.len() % (CHAINS * V::WIDTH), w.len() - w.len() % V::WIDTH);
-    let chunks = w[..long].chunks_exact(CHAINS * V::WIDTH).zip(x[..long].chunks_exact(CHAINS * V::WIDTH));
-    for (w, x) in chunks {
-        for (i, total) in totals.iter_mut().enumerate() {
-            *total = V::load(&w[i * V::WIDTH..]).mul_add(V::load(&x[i * V::WIDTH..]), *total);
+impl Dots<'_> {
+    /// `K` outputs: `start`, and others at the distance `apart` from each other.
+    #[inline(always)]
+    fn add<V: Lanes, const K: usize>(&self, start: usize, apart: usize) {
+        let &Self { x, weight, d_in, d_out, .. } = self;
+        let weight: [&[f32]; K] = array(|i| &weight[(start + i * apart) * d_in..][..d_in]);
+        let whole = d_in - d_in % V::WIDTH;
+        for (row, x) in x.chunks_exact(d_in).enumerate() {
+            let mut totals = [V::splat(0.0); DOTS];
+            for j in (0..whole).step_by(V::WIDTH) {
+                let x = V::load(&x[j..j + V::WIDTH]);
+                for i in 0..K {
+                    totals[i] = V::load(&weight[i][j..j + V::WIDTH]).mul_add(x, totals[i]);
+                }
+            }
+            if whole < d_in {
+                let x = load_some::<V>(&x[whole..]);
+                for i in 0..K {
+                    totals[i] = load_some::<V>(&weight[i][whole..]).mul_add(x, totals[i]);
+                }
+            }
+            for (i, &total) in sums(totals)[..K].iter().enumerate() {
+                // SAFETY: every output of every row is written by one piece.
+                unsafe { self.y.get(row * d_out + start + i * apart, 1) }.copy_from_slice(&[total]);
+            }
         }
     }
-    for (w, x) in w[long..short].chunks_exact(V::WIDTH).zip(x[long..short].chunks_exact(V::WIDTH)) {
-        totals[0] = V::load(w).mul_add(V::load(x), totals[0]);
-    }
-    let rest = w[short..].iter().zip(&x[short..]).map(|(w, x)| w * x).sum();
-    ((totals[0] + totals[1]) + (totals[2] + totals[3]), rest)
 }
 
 macro_rules! few_rows_backend {

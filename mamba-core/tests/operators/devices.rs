@@ -65,6 +65,12 @@ impl TestDevice {
     }
 }
 
+/// What `f` returns among so many threads of the CPU.
+#[cfg(feature = "flex")]
+pub fn on_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads").install(f)
+}
+
 /// Runs `check` unless `MAMBA_TEST_DEVICE` names another device.
 pub fn on(name: &str, device: fn() -> TestDevice, check: fn(&TestDevice)) {
     match std::env::var("MAMBA_TEST_DEVICE") {

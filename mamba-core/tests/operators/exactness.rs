@@ -3,6 +3,8 @@
 use crate::arrays::{Array, Arrays, assert_close, assert_same};
 use crate::case::{Axis, Case, Leaves, Operator};
 use crate::devices::TestDevice;
+#[cfg(feature = "flex")]
+use crate::devices::on_threads;
 use crate::random::{Options, Rng, Spec, Values};
 use burn::tensor::{DType, Device, Tensor};
 use proptest::prelude::*;
@@ -298,10 +300,7 @@ fn scans_on_the_cpu_do_not_depend_on_the_number_of_threads() {
     for (length, states, groups) in [(5, 1, 4), (70, 16, 3), (700, 6, 1)] {
         let (operator, batch, channels, values) = (Operator::Scan, 3, 192, Values::Model);
         let case = Spec { operator, batch, length, channels, states, groups, options, values, seed: 1 }.build();
-        let [one, five] = [1, 5].map(|threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            pool.install(|| run(&case, &Device::flex()))
-        });
+        let [one, five] = [1, 5].map(|threads| on_threads(threads, || run(&case, &Device::flex())));
         assert_same(&five, &one, || format!("length {length}"));
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::arrays::{Array, Arrays, Worst, assert_close, assert_same};
 use crate::devices::TestDevice;
+#[cfg(feature = "flex")]
+use crate::devices::on_threads;
 use crate::grid::BOUND;
 use crate::half::round;
 use crate::random::Rng;
@@ -11,7 +13,7 @@ use mamba_core::{linear, linear_transposed};
 use std::collections::BTreeMap;
 
 /// Batch, length, `d_in` and `d_out`.
-const SHAPES: [[usize; 4]; 14] = [
+const SHAPES: [[usize; 4]; 15] = [
     [1, 1, 8, 8],
     [1, 1, 1, 1],
     [1, 5, 1, 7],
@@ -25,6 +27,7 @@ const SHAPES: [[usize; 4]; 14] = [
     [2, 1, 70, 65],
     [1, 3, 514, 33],
     [5, 1, 70, 2065],
+    [1, 1, 37, 4101],
     [2, 4, 514, 80],
 ];
 
@@ -355,6 +358,26 @@ fn few_rows_do_not_influence_one_another(device: &TestDevice) {
         for (found, expected) in pairs {
             let [found, expected] = [found, expected].map(|y| Arrays::from([("y".to_string(), read(y))]));
             assert_close(&found, &expected, bound, || format!("{}: {rows} rows", device.name));
+        }
+    }
+}
+
+/// Many threads take narrower columns than few.
+#[cfg(feature = "flex")]
+#[test]
+fn few_rows_do_not_depend_on_the_number_of_threads() {
+    let random = |shape: [usize; 2]| {
+        let array = Rng::new(shape[0] as u64).normals(&shape);
+        Case::tensor::<2>(&array, &Device::flex(), DType::F32)
+    };
+    for [rows, d_in, d_out] in [[1, 300, 3001], [1, 40, 9000], [3, 768, 515], [8, 130, 1100]] {
+        let (x, weight) = (random([rows, d_in]), random([d_in, d_out]));
+        let [one, five, forty] = [1, 5, 40].map(|threads| {
+            let y = on_threads(threads, || linear(x.clone(), weight.clone(), None));
+            Arrays::from([("y".into(), read(y))])
+        });
+        for other in [five, forty] {
+            assert_same(&other, &one, || format!("{rows} x {d_in} x {d_out}"));
         }
     }
 }

@@ -84,19 +84,29 @@ impl<E: Float> Scan<'_, E> {
         (self.dims.d_inner / self.dims.u_channels).max(self.walk.n_orders())
     }
 
-    /// Everything there is to do, in tasks of parts, which take their orders one after the other. Where orders share
-    /// channels of an output, a task has all of them: nobody else adds to these channels, and they stay in its cache.
+    /// Everything there is to do; with `shared` the parts of all orders that have the same channels are neighbours.
+    fn parts(&self, shared: bool) -> Vec<Part> {
+        let Dims { batch, d_inner, n_groups, .. } = self.dims;
+        parts([batch, d_inner], self.n_orders(), n_groups, shared, self.work())
+    }
+
+    /// The parts in tasks, which take their orders one after the other. Where orders share channels of an output, a task
+    /// has all of them: nobody else adds to these channels, and they stay in its cache.
     fn tasks(&self, shared: bool) -> Vec<Vec<Part>> {
-        let Dims { batch, length, d_inner, d_state, n_groups, .. } = self.dims;
-        let (n_orders, work) = (self.n_orders(), batch * length * d_inner * d_state);
-        let parts = parts([batch, d_inner], n_orders, n_groups, shared, work);
-        let per_task = parts_per_task(&parts, if shared { n_orders } else { 1 }, work);
+        let parts = self.parts(shared);
+        let per_task = parts_per_task(&parts, if shared { self.n_orders() } else { 1 }, self.work());
         let task = |parts: &[Part]| {
             let mut parts = parts.to_vec();
             parts.sort_by_key(|part| part.order);
             parts
         };
         parts.chunks(per_task).map(task).collect()
+    }
+
+    /// Values that the scan touches.
+    fn work(&self) -> usize {
+        let Dims { batch, length, d_inner, d_state, .. } = self.dims;
+        batch * length * d_inner * d_state
     }
 
     /// Where the channels of `block` start at `place`, in arrays with `channels` of them.

@@ -28,7 +28,7 @@ pub(super) fn step<E: Float>(scan: &Scan<'_, E>, state: &mut [f32]) -> Vec<E> {
     let work = WORK * state.len();
     let mut y = E::zeros(batch * d_inner);
     let (places, states) = (Disjoint::new(&mut y), Disjoint::new(state));
-    let parts: Vec<Part> = scan.tasks(false).concat();
+    let parts = scan.parts(false);
     let blocks: Vec<_> = parts.iter().flat_map(|part| part.blocks().map(move |block| (part, block))).collect();
     blocks.par_iter().with_min_len(pieces_per_task(blocks.len(), work)).for_each(|&(part, block)| {
         let at = part.batch * d_inner + block.start;
