@@ -133,7 +133,7 @@ fn product(x: &[f32], weight: &[f32], d_in: usize, d_out: usize) -> Vec<f32> {
     y
 }
 
-/// Columns of a piece of the work.
+/// Columns of a piece of the work, which no sum depends on.
 fn block(d_out: usize, rows: usize, parts: usize) -> usize {
     const PIECES_OF_THREAD: usize = 4;
     let wanted = (PIECES_OF_THREAD * rayon::current_num_threads()).div_ceil(parts);
