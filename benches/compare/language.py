@@ -1,6 +1,6 @@
-"""A model of mamba-130m's shape with random weights, in our program, transformers and llama.cpp, on the CPU in f32.
+"""A model of mamba-130m's shape with random weights, in our program and in others, on the CPU in f32.
 
-    python3 language.py --model FOLDER --program target/release/language [--threads 2] [--only ours,transformers,llama]
+    python3 language.py --model FOLDER [--program target/release/language] [--threads 2] [--only ours,candle]
 
 The folder is made in Hugging Face's layout if it is not there. Every program runs by itself, reads the same weights, and
 its row is tokens per second, prefill and decode, and the most memory it had. One that is not installed is left out, with
@@ -115,7 +115,16 @@ def llama(options):
         row("llama.cpp", length, length / prefill, options.new / decode, peak_memory())
 
 
-PROGRAMS = {"ours": ours, "transformers": transformers, "llama": llama}
+def candle(options):
+    """Its own rows, by a program that cargo builds here, for this processor, as candle's own repository does."""
+    manifest = Path(__file__).parent / "candle" / "Cargo.toml"
+    command = ["cargo", "run", "--release", "--locked", "--quiet", "--manifest-path", manifest, "--", options.model]
+    command += [",".join(map(str, options.lengths)), str(options.new), str(options.repeats)]
+    environment = {**os.environ, "RAYON_NUM_THREADS": str(options.threads), "RUSTFLAGS": "-C target-cpu=native"}
+    subprocess.run(command, check=True, env=environment)
+
+
+PROGRAMS = {"ours": ours, "transformers": transformers, "llama": llama, "candle": candle}
 
 
 def main():

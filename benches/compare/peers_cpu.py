@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from measure import Report, absent, environment, record, times_of
+from measure import Report, environment, record, times_of
 
 # [batch, length, d_inner, d_state], as in mamba-core/benches/operators.rs
 SHAPES = [(2, 256, 512, 64), (1, 4096, 512, 16), (8, 512, 768, 16)]
@@ -179,11 +179,7 @@ def llama(report):
         report_model(report, "llama.cpp", prefill_times, clock(step))
 
 
-def candle(report):
-    report.add(absent("candle", MODEL_NAME, "not here: it is Rust, and steps through a prompt token by token"))
-
-
-GROUPS = {"scan": scan, "transformers": transformers, "llama": llama, "candle": candle}
+GROUPS = {"scan": scan, "transformers": transformers, "llama": llama}
 
 
 def tiny():

@@ -78,13 +78,15 @@ fn language_model(criterion: &mut Criterion) {
     let dtype = if on_gpu { DType::BF16 } else { DType::F32 };
     let name = "language model 130M";
 
-    // Decoding: the floor is one reading of the weights.
+    // Decoding: the floor is one reading of the weights, wherever in a text.
     let lm = model(dtype, &device);
     println!("{} MB of weights", lm.num_params() * dtype.size() / 1_000_000);
-    for batch in if on_gpu { vec![1, 64] } else { vec![1] } {
+    for (batch, position) in if on_gpu { vec![(1, 1), (1, 65_536), (64, 1)] } else { vec![(1, 1), (1, 4096)] } {
         let token = tokens(batch, 1, &device).squeeze_dim::<1>(1);
-        let mut decoder = lm.decoder(&lm.init_state(batch, &device));
-        bench(criterion, (name, dtype, "decode"), format!("batch {batch}"), batch, &device, || {
+        let (_, state) = lm.prefill(tokens(batch, position, &device));
+        let mut decoder = lm.decoder(&state);
+        let shape = format!("batch {batch}, after {position}");
+        bench(criterion, (name, dtype, "decode"), shape, batch, &device, || {
             drop(decoder.step(token.clone()));
         });
     }

@@ -1,9 +1,9 @@
 //! Speed of matrix products on the device that `MAMBA_BENCH_DEVICE` names (`flex`, `cuda`, `wgpu`; Burn's default if it
-//! is not set), by Burn's own `matmul` and by `linear`, which differ on CUDA with the feature `cublas`.
+//! is not set), by Burn's own `matmul` and by `linear`, which differ on CUDA and for few rows on CPUs.
 //!
-//! `MAMBA_BENCH_DEVICE=cuda cargo bench -p mamba-core --bench linear --no-default-features --features cuda,cublas`
+//! `MAMBA_BENCH_DEVICE=cuda cargo bench -p mamba-core --bench linear --no-default-features --features cuda,autotune`
 //!
-//! Beside what criterion prints, every product gets a line with the TFLOP/s of its median time.
+//! Beside what criterion prints, every product gets a line with the TFLOP/s of its median time and its relative error.
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -42,6 +42,14 @@ fn device() -> Device {
     }
 }
 
+/// Of the sums of `y`'s columns, which are the product of `x`'s: what is far above the type's precision is a wrong product.
+fn relative_error(x: &Tensor<2>, weight: &Tensor<2>, y: Tensor<2>) -> f32 {
+    let x = x.clone().cast(DType::F32).sum_dim(0).transpose();
+    let expected = (x * weight.clone().cast(DType::F32)).sum_dim(0);
+    let difference = y.cast(DType::F32).sum_dim(0) - expected.clone();
+    (difference.square().sum() / expected.square().sum()).sqrt().into_scalar()
+}
+
 fn products(criterion: &mut Criterion) {
     let device = device();
     let on_gpu = std::env::var("MAMBA_BENCH_DEVICE").is_ok_and(|device| device != "flex");
@@ -60,9 +68,10 @@ fn products(criterion: &mut Criterion) {
                 let (x, weight) = (random([rows, d_in]), random([d_in, d_out]));
                 let flop = 2 * rows * d_in * d_out;
                 let shape = format!("[{rows} x {d_in}] x [{d_in} x {d_out}]");
-                let mut seconds = Vec::new();
+                let (mut seconds, mut error) = (Vec::new(), None);
                 group.throughput(Throughput::Elements(flop as u64));
                 group.bench_function(BenchmarkId::from_parameter(&shape), |bencher| {
+                    error.get_or_insert_with(|| relative_error(&x, &weight, product(x.clone(), weight.clone())));
                     // The calls, and the wait for the last.
                     bencher.iter_custom(|n| {
                         let start = Instant::now();
@@ -78,9 +87,9 @@ fn products(criterion: &mut Criterion) {
                 // The last ten are criterion's samples, those before its warm-up.
                 let mut samples = seconds.split_off(seconds.len().saturating_sub(10));
                 samples.sort_by(f64::total_cmp);
-                if let Some(median) = samples.get(samples.len() / 2) {
+                if let (Some(median), Some(error)) = (samples.get(samples.len() / 2), error) {
                     let (tera, micros) = (flop as f64 / median / 1e12, median * 1e6);
-                    println!("{route}, {dtype:?}, {shape}: {tera:.2} TFLOP/s, {micros:.1} us\n");
+                    println!("{route}, {dtype:?}, {shape}: {tera:.2} TFLOP/s, {micros:.1} us, error {error:.1e}\n");
                 }
             }
             group.finish();

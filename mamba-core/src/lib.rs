@@ -12,7 +12,7 @@
 //! | [`add_rms_norm()`] | Gu & Dao 2023, section 3.4 | the residual stream and its norm between two mixers |
 //! | [`layer_norm()`] | Ba et al. 2016 | the norm of vision and time series models |
 //! | [`gelu()`] | Hendrycks & Gimpel 2016 | the activation of vision and time series models |
-//! | [`linear()`] | | the projections around them: Burn's, or cuBLASLt's on CUDA with `cublas` |
+//! | [`linear()`] | | the projections around them: cuBLASLt's on CUDA, Burn's elsewhere |
 //!
 //! Every operator folder has the same rooms: `mod.rs` (the function, its arguments and checks), `reference.rs` (plain
 //! tensor operations: the oracle), `backend.rs` (the extension trait), `autodiff.rs` (the backward node), `cpu.rs`
@@ -21,7 +21,7 @@
 //!
 //! # Features
 //! `flex` (default), `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `fusion` and `autotune` are
-//! Burn's own features of these names. `cublas` (with `cuda`) runs [`linear()`] through NVIDIA's cuBLASLt.
+//! Burn's own features of these names.
 
 #![cfg_attr(feature = "ndarray", allow(deprecated, reason = "NdArray is supported for as long as Burn has it"))]
 

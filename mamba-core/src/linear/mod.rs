@@ -4,17 +4,17 @@
 //! y = x W + b
 //! ```
 //!
-//! It is Burn's own [`linear`](burn::tensor::module::linear) but in three cases. With the feature `cublas`, on CUDA devices,
-//! the product and its gradients run through NVIDIA's cuBLASLt, if the library can be loaded. On CPUs the product of a few
+//! It is Burn's own [`linear`](burn::tensor::module::linear) but in three cases. On CUDA devices the product and its gradients
+//! run through NVIDIA's cuBLASLt, if the library can be loaded. On CPUs the product of a few
 //! rows, as in decoding, has a kernel that takes as long as reading the weight does; and many rows are multiplied in parts,
 //! one thread each.
 
-#[cfg(feature = "cublas")]
+#[cfg(feature = "cuda")]
 mod autodiff;
-#[cfg(feature = "cublas")]
+#[cfg(feature = "cuda")]
 mod backend;
 mod cpu;
-#[cfg(feature = "cublas")]
+#[cfg(feature = "cuda")]
 mod cublas;
 
 use burn::tensor::{Device, Tensor};
@@ -46,7 +46,7 @@ use burn::tensor::{Device, Tensor};
 /// ```
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
     check(&x, &weight, bias.as_ref());
-    #[cfg(feature = "cublas")]
+    #[cfg(feature = "cuda")]
     if cublas::serves(&x, &weight, bias.as_ref()) {
         return backend::linear(x, weight, bias);
     }
@@ -90,13 +90,13 @@ pub fn linear_transposed<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Ten
 
 /// Whether [`linear()`] runs through cuBLASLt on `device`, in the dtypes that it is for.
 ///
-/// Never without the feature `cublas`, nor where the library is missing or older than CUDA 12.1.
+/// Only on CUDA devices, and not where the library is missing or older than CUDA 12.1.
 pub fn by_cublas(device: &Device) -> bool {
-    #[cfg(feature = "cublas")]
+    #[cfg(feature = "cuda")]
     {
         cublas::is_at(device)
     }
-    #[cfg(not(feature = "cublas"))]
+    #[cfg(not(feature = "cuda"))]
     {
         let _ = device;
         false
